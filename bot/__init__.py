@@ -1,0 +1,1 @@
+"""What the bot is. The file list is the glossary; `docs/design.md` is the map."""

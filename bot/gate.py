@@ -1,0 +1,604 @@
+"""The verdict of CI on exactly one commit: checks, statuses and workflow runs in, one `Verdict` out. Pure."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+
+@dataclass(frozen=True)
+class CheckRun:
+    """One check run as GitHub reports it; `status` and `conclusion` are its words, known to us or not."""
+
+    id: int
+    name: str
+    app_id: int
+    status: str
+    conclusion: str | None = None
+    started_at: str = ""
+    """ISO 8601, as GitHub writes it; empty when not started."""
+    suite_id: int | None = None
+    url: str = ""
+    title: str = ""
+    summary: str = ""
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class Status:
+    """One legacy commit status; the newest of a context counts."""
+
+    id: int
+    context: str
+    state: str
+    creator_id: int = 0
+    created_at: str = ""
+    url: str = ""
+    description: str = ""
+    # The App that set it, 0 where none is known; a required check of one App takes no other's.
+    app_id: int = 0
+
+
+@dataclass(frozen=True)
+class WorkflowRun:
+    """One run of a workflow; its jobs are check runs of suite `suite_id`, once they exist."""
+
+    id: int
+    name: str
+    status: str
+    conclusion: str | None = None
+    event: str = "push"
+    run_attempt: int = 1
+    suite_id: int | None = None
+    url: str = ""
+    created_at: str = ""
+    workflow_id: int = 0
+    # When this attempt started (`run_started_at`); a check that started before is an earlier one's.
+    started_at: str = ""
+
+
+@dataclass(frozen=True)
+class Required:
+    """A check that must be green: by name, and of one App where the rule says so."""
+
+    name: str
+    app_id: int | None = None
+
+
+@dataclass(frozen=True)
+class Observation:
+    """All that GitHub says about one commit at one moment."""
+
+    sha: str
+    head: str | None
+    """Where the branch points now; None when the branch is gone."""
+    pushed_at: datetime
+    own_app_id: int
+    pr_opened_at: datetime | None = None
+    checks: tuple[CheckRun, ...] = ()
+    statuses: tuple[Status, ...] = ()
+    runs: tuple[WorkflowRun, ...] = ()
+    required: tuple[Required, ...] = ()
+    """Required checks of the base branch, from its rules and from the policy."""
+    has_workflows: bool = False
+    """The repository has files under .github/workflows at this commit."""
+    draft: bool = True
+    mergeable: bool | None = None
+    base_red: frozenset[str] = frozenset()
+    """Names of checks that are red on the base commit too."""
+    complete: bool = True
+    """False when any read failed or was cut; then nothing is green and nothing is missing."""
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class GateRules:
+    """What the repository's policy and the settings say about the gate; times in seconds."""
+
+    settle: float = 30.0
+    poll: float = 60.0
+    timeout: float = 3600.0
+    when_none: str = "ask"
+    released: frozenset[str] = frozenset()
+    """Names of checks a named person took responsibility for, for the whole build."""
+
+
+class Outcome(StrEnum):
+    """What the gate says."""
+
+    GREEN = "green"
+    RED = "red"
+    PENDING = "pending"
+    PERSON = "person"
+    INTERRUPTED = "interrupted"
+    NONE = "none"
+    CONFLICT = "conflict"
+    TIMED_OUT = "timed_out"
+    MOVED = "moved"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class Result:
+    """One line of a verdict: a check, status or workflow run and how it counts."""
+
+    name: str
+    outcome: Outcome
+    said: str
+    """GitHub's own word: success, failure, in_progress, …"""
+    url: str = ""
+    summary: str = ""
+    required: bool = False
+    key: str = ""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The gate's answer for `sha`, with every result that led to it."""
+
+    sha: str
+    outcome: Outcome
+    reason: str
+    """One sentence for a person."""
+    url: str = ""
+    results: tuple[Result, ...] = ()
+    fingerprint: str = ""
+    """Hash over ids, attempts and conclusions; equal fingerprints mean the same set was seen."""
+    green_since: datetime | None = None
+    """When this same fingerprint was first seen all green."""
+    waiting_since: datetime | None = None
+    """When the clock started; None while it stands still because a person must act."""
+    notes: tuple[str, ...] = field(default=())
+
+
+# What a completed check or workflow run counts as; a word that is not here needs a person.
+CONCLUSIONS: dict[str, Outcome] = {
+    "success": Outcome.GREEN,
+    "neutral": Outcome.GREEN,
+    "skipped": Outcome.GREEN,
+    "failure": Outcome.RED,
+    "timed_out": Outcome.RED,
+    "startup_failure": Outcome.RED,
+    "action_required": Outcome.PERSON,
+    "cancelled": Outcome.INTERRUPTED,
+    "stale": Outcome.INTERRUPTED,
+}
+
+# What a check or workflow run that is not completed counts as; a word that is not here needs a person.
+STATUSES: dict[str, Outcome] = {
+    "queued": Outcome.PENDING,
+    "requested": Outcome.PENDING,
+    "pending": Outcome.PENDING,
+    "in_progress": Outcome.PENDING,
+    "waiting": Outcome.PERSON,
+}
+
+# What a commit status counts as; a word that is not here needs a person.
+STATES: dict[str, Outcome] = {
+    "success": Outcome.GREEN,
+    "pending": Outcome.PENDING,
+    "expected": Outcome.PENDING,
+    "failure": Outcome.RED,
+    "error": Outcome.RED,
+}
+
+# CI must act; after any other outcome a person must, and a new wait starts a new clock.
+CLOCK_RUNS = frozenset({Outcome.PENDING, Outcome.TIMED_OUT, Outcome.UNKNOWN})
+
+SUMMARY_CHARS = 4_000
+NAMES_SHOWN = 5
+DRAFT_ADVICE = " The PR is a draft; if CI leaves drafts out, set `draft: false` in `.github/phasegate.yml`."
+
+# A workflow (its id, or its name where GitHub gives none) and the event that ran it.
+Workflow = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A current result before releases, with what required checks and workflow runs are matched by."""
+
+    result: Result
+    # None for a workflow run, which is no check and satisfies no required one.
+    app_id: int | None = None
+    suite_id: int | None = None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one rule of the gate says; `again` is in seconds, None where nothing changes by itself."""
+
+    outcome: Outcome
+    reason: str
+    url: str = ""
+    again: float | None = None
+
+
+@dataclass(frozen=True)
+class Case:
+    """All that a rule of the gate may look at."""
+
+    observation: Observation
+    rules: GateRules
+    now: datetime
+    # The previous verdict, if it was about this commit.
+    before: Verdict | None
+    results: tuple[Result, ...]
+    released: tuple[Result, ...]
+    # Rules or policy name required checks that are not released.
+    required: bool
+    # Required checks that nothing has reported yet, as shown to a person.
+    missing: tuple[str, ...]
+    fingerprint: str
+
+    def having(self, outcome: Outcome) -> tuple[Result, ...]:
+        """Return the counted results that count as `outcome`."""
+        return tuple(result for result in self.results if result.outcome is outcome)
+
+    @property
+    def nothing(self) -> bool:
+        """Tell whether CI has said nothing at all."""
+        return not self.results and not self.released
+
+    @property
+    def clock(self) -> datetime:
+        """When the present wait for CI began."""
+        started = self.before.waiting_since if self.before else None
+        return min(started or self.now, self.now)
+
+    @property
+    def overdue(self) -> bool:
+        """Tell whether the present wait has lasted the whole timeout."""
+        return (self.now - self.clock).total_seconds() >= self.rules.timeout
+
+    def left(self, seconds: float, since: datetime) -> float:
+        """Return how much of `seconds` is left, counted from `since` but never from before CI could start.
+
+        CI can start with the push, or, where it runs on pull requests only, when the PR is opened.
+        """
+        known = self.observation
+        start = max(since, known.pushed_at, known.pr_opened_at or known.pushed_at)
+        return max(0.0, seconds - (self.now - start).total_seconds())
+
+    @property
+    def green_before(self) -> datetime | None:
+        """When an earlier look found these same results all green."""
+        if self.before is None or self.before.fingerprint != self.fingerprint:
+            return None
+        return self.before.green_since and min(self.before.green_since, self.now)
+
+    @property
+    def green_since(self) -> datetime | None:
+        """When these same results were first seen in full with nothing red, running or missing."""
+        all_green = len(self.having(Outcome.GREEN)) == len(self.results)
+        whole = self.observation.complete and not self.missing and not self.nothing
+        return (self.green_before or self.now) if all_green and whole else None
+
+
+def judge(
+    observation: Observation, previous: Verdict | None, rules: GateRules, now: datetime
+) -> tuple[Verdict, float | None]:
+    """Say what CI says about `observation.sha`, and in how many seconds to look again (None: no need).
+
+    All datetimes are aware. Without `previous`, or with one about another commit, a new wait begins with a
+    new clock. None is no promise: an event may have it judged again, and a re-run may turn it round.
+    """
+    case = gather(observation, previous, rules, now)
+    answer = next(answer for rule in RULES if (answer := rule(case)) is not None)
+    verdict = Verdict(
+        sha=observation.sha,
+        outcome=answer.outcome,
+        reason=answer.reason,
+        url=answer.url,
+        results=case.results,
+        fingerprint=case.fingerprint,
+        green_since=case.green_since,
+        waiting_since=case.clock if answer.outcome in CLOCK_RUNS else None,
+        notes=noted(case, answer.outcome),
+    )
+    if answer.outcome is Outcome.UNKNOWN and case.before:
+        # A partial answer disproves nothing: clock and settle time go on from the last whole one.
+        past = {name: getattr(case.before, name) for name in ("fingerprint", "green_since", "waiting_since")}
+        verdict = replace(verdict, **past)
+    return verdict, answer.again
+
+
+def encode(verdict: Verdict) -> dict[str, Any]:
+    """Turn a verdict into what JSON can hold; datetimes become ISO 8601."""
+    plain: dict[str, Any] = json.loads(json.dumps(asdict(verdict), default=datetime.isoformat))
+    return plain
+
+
+def decode(plain: Mapping[str, Any]) -> Verdict:
+    """Read what `encode` wrote, by whatever version; a foreign outcome raises ValueError."""
+    known = _known(Verdict, plain)
+    for moment in ("green_since", "waiting_since"):
+        known[moment] = datetime.fromisoformat(plain[moment]) if plain.get(moment) else None
+    known["results"] = tuple(Result(**_known(Result, result)) for result in plain.get("results", ()))
+    known["notes"] = tuple(plain.get("notes", ()))
+    return Verdict(**known)
+
+
+def _known(kind: type[Verdict] | type[Result], plain: Mapping[str, Any]) -> dict[str, Any]:
+    # An older version wrote fewer fields, a newer one may have written more.
+    known = {name: plain[name] for name in kind.__dataclass_fields__ if name in plain}
+    return {**known, "outcome": Outcome(plain["outcome"])}
+
+
+# What counts: newest results only, our own left out, released ones set aside.
+
+
+def gather(observation: Observation, previous: Verdict | None, rules: GateRules, now: datetime) -> Case:
+    """Sort out what counts for the commit, what a person released and which required checks are missing."""
+    seen = current_results(observation, rules.released)
+    counted = [one for one in seen if one.result.name not in rules.released]
+    own = observation.own_app_id
+    required = [n for n in observation.required if n.name not in rules.released and n.app_id != own]
+    marked = [replace(one.result, required=any(satisfies(one, n) for n in required)) for one in counted]
+    results = tuple(sorted(marked, key=lambda result: (result.name, result.key)))
+    missing = sorted({shown(n) for n in required if not any(satisfies(one, n) for one in counted)})
+    released = tuple(one.result for one in seen if one.result.name in rules.released)
+    before = previous if previous is not None and previous.sha == observation.sha else None
+    mark = fingerprint(observation, results)
+    return Case(observation, rules, now, before, results, released, bool(required), tuple(missing), mark)
+
+
+def current_results(observation: Observation, released: frozenset[str]) -> list[Seen]:
+    """Return the newest checks, statuses and speaking workflow runs of any App but our own."""
+    runs = current_runs(observation.runs)
+    suites = {run.suite_id: workflow_of(run) for run in observation.runs if run.suite_id is not None}
+    speaking = {suite: runs[workflow] for suite, workflow in suites.items()}
+    others = [check for check in observation.checks if check.app_id != observation.own_app_id]
+    checks = [see_check(one, speaking.get(one.suite_id or 0)) for one in current_checks(others, suites)]
+    newest = {status.context: status for status in sorted(observation.statuses, key=lambda status: status.id)}
+    seen = [*checks, *(see_status(status) for status in newest.values())]
+    for run in runs.values():
+        jobs = [one for one in checks if one.suite_id is not None and one.suite_id == run.suite_id]
+        seen += see_run(run, jobs, released)
+    return [one for one in seen if one.app_id != observation.own_app_id]
+
+
+def workflow_of(run: WorkflowRun) -> Workflow:
+    """Return what a run and the runs that replace it have in common."""
+    return str(run.workflow_id or run.name), run.event
+
+
+def current_runs(runs: Iterable[WorkflowRun]) -> dict[Workflow, WorkflowRun]:
+    """Return the run that speaks for each workflow and event: its newest attempt, unfinished before finished.
+
+    A run that was skipped as a whole replaces none that ran: a label added to a PR starts many of those.
+    """
+    latest = {run.id: run for run in sorted(runs, key=lambda run: run.run_attempt)}.values()
+    ranked = sorted(latest, key=lambda run: (run.status != "completed", run.conclusion != "skipped", run.id))
+    return {workflow_of(run): run for run in ranked}
+
+
+def current_checks(checks: Iterable[CheckRun], suites: Mapping[int, Workflow]) -> list[CheckRun]:
+    """Return the newest check per App, workflow (or suite) and name; ids grow, `started_at` may be empty.
+
+    Between runs of one workflow a skipped job replaces none that ran, as in `current_runs`.
+    """
+    newest = {(c.app_id, c.suite_id, c.name): c for c in sorted(checks, key=lambda check: check.id)}
+    ranked = sorted(newest.values(), key=lambda check: (check.conclusion != "skipped", check.id))
+    return list({(c.app_id, suites.get(c.suite_id or 0, c.suite_id), c.name): c for c in ranked}.values())
+
+
+def weigh(status: str, conclusion: str | None) -> tuple[Outcome, str]:
+    """Return what a check or workflow run counts as, and the word that says so."""
+    if status != "completed":
+        return STATUSES.get(status, Outcome.PERSON), status or "no status"
+    word = conclusion or "no conclusion"
+    return CONCLUSIONS.get(word, Outcome.PERSON), word
+
+
+def see_check(check: CheckRun, run: WorkflowRun | None) -> Seen:
+    """Weigh a check; what an earlier attempt of the unfinished `run` left behind is still to come."""
+    outcome, said = weigh(check.status, check.conclusion)
+    if run is not None and outcome is not Outcome.GREEN and left_over(check, run):
+        outcome = Outcome.PENDING
+    text = "\n".join(part for part in (check.title, check.summary) if part)[:SUMMARY_CHARS]
+    result = Result(check.name, outcome, said, check.url, text, key=f"check:{check.id}")
+    return Seen(result, check.app_id, check.suite_id)
+
+
+def left_over(check: CheckRun, run: WorkflowRun) -> bool:
+    """Tell whether `run`, which still goes on, is about to replace this check."""
+    goes_on = weigh(run.status, run.conclusion)[0] is Outcome.PENDING
+    # GitHub's times are whole seconds, so the same second is no proof of a newer attempt.
+    earlier_attempt = run.run_attempt > 1 and "" < check.started_at <= run.started_at
+    return goes_on and (check.suite_id != run.suite_id or earlier_attempt)
+
+
+def see_status(status: Status) -> Seen:
+    """Weigh a commit status."""
+    outcome, text = STATES.get(status.state, Outcome.PERSON), status.description[:SUMMARY_CHARS]
+    key = f"status:{status.id}"
+    return Seen(Result(status.context, outcome, status.state, status.url, text, key=key), status.app_id)
+
+
+def see_run(run: WorkflowRun, checks: Sequence[Seen], released: frozenset[str]) -> list[Seen]:
+    """Weigh a workflow run; it adds nothing where its checks say the same.
+
+    A released check excuses its run too, but never one that still runs: more checks may follow.
+    """
+    outcome, said = weigh(run.status, run.conclusion)
+    silent = released if outcome is Outcome.PENDING else frozenset()
+    heard = {one.result.outcome for one in checks if one.result.name not in silent}
+    if outcome in heard or (outcome is Outcome.GREEN and checks):
+        return []
+    return [Seen(Result(run.name, outcome, said, run.url, key=f"run:{run.id}/{run.run_attempt}"))]
+
+
+def satisfies(seen: Seen, need: Required) -> bool:
+    """Tell whether a result is one of those a required check asks for."""
+    return seen.app_id is not None and seen.result.name == need.name and need.app_id in (None, seen.app_id)
+
+
+def fingerprint(observation: Observation, results: Iterable[Result]) -> str:
+    """Hash ids, attempts and words of all that counts; both lists come sorted, whatever order GitHub used."""
+    runs = current_runs(observation.runs).values()
+    lines = [[result.key, result.said] for result in results]
+    lines += [[f"run:{run.id}/{run.run_attempt}", weigh(run.status, run.conclusion)[1]] for run in runs]
+    return hashlib.sha256(json.dumps([observation.sha, *lines]).encode()).hexdigest()
+
+
+def noted(case: Case, outcome: Outcome) -> tuple[str, ...]:
+    """Say what a person should know that the outcome does not show."""
+    known = case.observation
+    skipped = [result.name for result in case.results if result.required and result.said == "skipped"]
+    own = [need.name for need in known.required if need.app_id == known.own_app_id]
+    notes = {
+        f"Released by a person: {listed(case.released)}.": bool(case.released),
+        f"Required but skipped, which GitHub counts as passed: {names(skipped)}.": bool(skipped),
+        f"Required of this App itself, which does not wait for its own: {names(own)}.": bool(own),
+        "Nothing was checked: policy `when_none: allow`.": case.nothing and outcome is Outcome.GREEN,
+        "The PR conflicts with its base: its workflows may not have run.": known.mergeable is False,
+    }
+    return tuple(note for note, holds in notes.items() if holds)
+
+
+# The rules, in order of severity: the first that has an answer decides.
+
+
+def moved(case: Case) -> Answer | None:
+    """A verdict about a commit that is no longer the head helps nobody."""
+    head, sha = case.observation.head, case.observation.sha
+    if head == sha or (head is None and not case.observation.complete):
+        return None
+    where = "is gone" if head is None else f"moved to {head[:7]}"
+    return Answer(Outcome.MOVED, f"The branch {where}, so {sha[:7]} is no longer what counts.")
+
+
+def unread(case: Case) -> Answer | None:
+    """What was not read in full is neither green nor missing."""
+    if case.observation.complete:
+        return None
+    problem = case.observation.problem.strip().rstrip(".") or "a list came back cut"
+    return Answer(Outcome.UNKNOWN, f"GitHub could not be read in full: {problem}.", again=case.rules.poll)
+
+
+def nothing_reported(case: Case) -> Answer | None:
+    """No results at all: CI may be late, held back by a conflict, or not there."""
+    if not case.nothing:
+        return None
+    known, rules = case.observation, case.rules
+    if left := case.left(2 * rules.settle, known.pushed_at):
+        return Answer(Outcome.PENDING, "No check has reported yet.", again=left)
+    if known.mergeable is False:
+        reason = "No check has started: the PR conflicts with its base, and GitHub runs no CI for such a PR."
+        return Answer(Outcome.CONFLICT, reason, again=rules.poll)
+    before = case.before
+    gave_up = before is not None and not before.results and before.outcome in (Outcome.NONE, Outcome.GREEN)
+    if (known.has_workflows or case.required) and not (gave_up or case.overdue):
+        return Answer(Outcome.PENDING, "No check has reported yet, though some must come.", again=rules.poll)
+    reason = f"No check has reported on {known.sha[:7]}."
+    reason += f" Required: {names(case.missing, quote=False)}." if case.missing else ""
+    if rules.when_none == "allow" and not case.missing:
+        return Answer(Outcome.GREEN, reason)
+    return Answer(Outcome.NONE, reason + (DRAFT_ADVICE if known.has_workflows and known.draft else ""))
+
+
+def red(case: Case) -> Answer | None:
+    """One red result ends the wait, whatever else still runs."""
+    reds = case.having(Outcome.RED)
+    if not reds:
+        return None
+    running = len(case.having(Outcome.PENDING))
+    reason = f"Red: {listed(reds)}" + (f" ({running} more still running)." if running else ".")
+    on_base = sorted({result.name for result in reds} & case.observation.base_red)
+    ways = names(f'/skip-checks "{name}" why this is fine' for name in on_base)
+    reason += f" Red on the base too: {names(on_base)}; to go on without, reply {ways}." if on_base else ""
+    return Answer(Outcome.RED, reason, reds[0].url)
+
+
+def person(case: Case) -> Answer | None:
+    """Something waits for a person, or says a word that only a person can judge."""
+    waiting = case.having(Outcome.PERSON)
+    if not waiting:
+        return None
+    words = {result.said for result in waiting}
+    strange = sorted(words - CONCLUSIONS.keys() - STATUSES.keys() - STATES.keys())
+    reason = f"A person must act: {listed(waiting)}."
+    reason += f" Not a word this gate knows: {names(strange)}." if strange else ""
+    return Answer(Outcome.PERSON, reason, waiting[0].url, case.rules.poll)
+
+
+def interrupted(case: Case) -> Answer | None:
+    """Something ended without a result and would need a re-run."""
+    if not (ended := case.having(Outcome.INTERRUPTED)):
+        return None
+    reason = f"Ended without a result, to be run again: {listed(ended)}."
+    return Answer(Outcome.INTERRUPTED, reason, ended[0].url, case.rules.poll)
+
+
+def unfinished(case: Case) -> Answer | None:
+    """Something still runs, or a required check has not reported: wait, but not for ever."""
+    running = case.having(Outcome.PENDING)
+    if not running and not case.missing:
+        return None
+    parts = [f"still running: {names(result.name for result in running)}"] if running else []
+    if case.missing:
+        parts.append(f"required, but never reported: {names(case.missing, quote=False)}")
+    url = running[0].url if running else ""
+    if case.overdue:
+        reason = f"Not finished within {case.rules.timeout / 60:g} minutes; {'; '.join(parts)}."
+        return Answer(Outcome.TIMED_OUT, reason, url)
+    return Answer(Outcome.PENDING, f"Waiting for CI; {'; '.join(parts)}.", url, case.rules.poll)
+
+
+def unproven(case: Case) -> Answer | None:
+    """Neutral and skipped results prove nothing unless something succeeded beside them."""
+    if not case.results or any(result.said == "success" for result in case.results):
+        return None
+    reason = f"Nothing succeeded, so nothing was proven: {listed(case.results)}."
+    reason += DRAFT_ADVICE if case.observation.draft else ""
+    return unsettled(case) or Answer(Outcome.PERSON, reason, case.results[0].url, case.rules.poll)
+
+
+def unsettled(case: Case) -> Answer | None:
+    """The same results must be seen twice, `settle` seconds apart: late ones are not announced."""
+    left = case.left(case.rules.settle, case.green_since or case.now)
+    if case.green_before is not None and not left:
+        return None
+    return Answer(Outcome.PENDING, "Nothing red or running; waiting whether more checks appear.", again=left)
+
+
+def green(case: Case) -> Answer | None:
+    """All that is left: everything that counts is green."""
+    if not case.required and (waiting := unsettled(case)):
+        return waiting
+    if not case.results:
+        return Answer(Outcome.GREEN, "A person released every check that reported.")
+    return Answer(
+        Outcome.GREEN, f"Everything that counts is green ({len(case.results)}).", case.results[0].url
+    )
+
+
+RULES = (moved, unread, nothing_reported, red, person, interrupted, unfinished, unproven, green)
+
+
+# Words for a person.
+
+
+def shown(need: Required) -> str:
+    """Name a required check, with its App where it must be of one."""
+    return quoted(need.name) + (f" of App {need.app_id}" if need.app_id is not None else "")
+
+
+def quoted(name: str) -> str:
+    """Put a name between backticks; a name is written by others and may hold backticks and line breaks."""
+    return f"`{' '.join(name.replace('`', ' ').split())[:100]}`"
+
+
+def names(texts: Iterable[str], *, quote: bool = True) -> str:
+    """List names, the first few of many."""
+    every = [quoted(text) if quote else text for text in texts]
+    more = len(every) - NAMES_SHOWN
+    return ", ".join(every[:NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
+def listed(results: Iterable[Result]) -> str:
+    """List results with GitHub's word for each."""
+    return names((f"{quoted(result.name)} ({quoted(result.said)[1:-1]})" for result in results), quote=False)
