@@ -1,0 +1,1 @@
+"""Schema changes of the application's own tables, in order."""
