@@ -1,0 +1,113 @@
+"""A branch is also other people's: what they push on top of ours is judged before anything is built on it."""
+
+from sqlmodel import Session
+
+from bot import builds, comments, records, store
+from bot.errors import AttemptFailed, FailureKind, Rejected
+from bot.parts import Parts
+from bot.states import Trigger
+from bot.tables import Attempt, Build, now
+
+
+async def follow(parts: Parts, build: Build, attempt: Attempt) -> bool:
+    """Send a build back to its gate where a person pushed since the last green; whether that was so.
+
+    AttemptFailed where the branch was deleted, or forced to what is not on top of ours.
+    """
+    if not build.head:
+        return False
+    head = await parts.repository(build).branch_head(build.branch)
+    if head in (build.head, attempt.commit or build.head):
+        return False
+    if head is None:
+        raise AttemptFailed(FailureKind.CONFLICT, comments.branch_gone(build.branch))
+    if not build.trusts_head and not await is_ahead(parts, build, head):
+        raise AttemptFailed(FailureKind.CONFLICT, comments.branch_forced(build.branch))
+    await parts.database.run(adopt, parts, build, head, by=_by(attempt), attempt=attempt.id)
+    return True
+
+
+async def follow_head(parts: Parts, build: Build, head: str | None, *, by: str) -> None:
+    """Adopt what a person pushed on top of ours; pause where the branch was forced elsewhere or deleted."""
+    if head is not None and (build.trusts_head or await is_ahead(parts, build, head)):
+        await parts.database.run(adopt, parts, build, head, by=by)
+    else:
+        await parts.database.run(_lose, parts, build, gone=head is None, by=by)
+
+
+async def is_ahead(parts: Parts, build: Build, head: str) -> bool:
+    """Whether a commit lies on top of where we left the branch."""
+    return (await parts.repository(build).compare(build.head, head)).status == "ahead"
+
+
+async def freshen(parts: Parts, build: Build, attempt: Attempt) -> bool:
+    """Merge the base branch where it moved; whether a merge commit must be judged first."""
+    repository = parts.repository(build)
+    if not build.head:
+        return False
+    if (await repository.compare(build.branch, build.base_branch)).ahead_by == 0:
+        return False
+    try:
+        merged = await repository.merge(build.branch, build.base_branch)
+    except Rejected as error:
+        ours = await repository.changed_files(build.base_branch, build.branch)
+        theirs = set(await repository.changed_files(build.branch, build.base_branch))
+        both = [path for path in ours if path in theirs]
+        raise AttemptFailed(FailureKind.CONFLICT, comments.base_conflicts(build.base_branch, both)) from error
+    if merged is None:
+        return False
+    await parts.database.run(adopt, parts, build, merged, by=_by(attempt), attempt=attempt.id)
+    return True
+
+
+def adopt(db: Session, parts: Parts, seen: Build, head: str, *, by: str, attempt: int | None = None) -> None:
+    """Take the branch's head as it is now; the gate judges it before anything is built on it.
+
+    `seen` is the build as it was when the branch was looked at; `attempt` is the one that asks, if any does.
+    """
+    build = _unchanged(db, seen, attempt)
+    if build is None:
+        return
+    if builds.judged_phase(db, build) is None:
+        _start_from(db, parts, build, head)
+    elif builds.advance(db, parts, build, Trigger.ADOPTED, by=by, detail=head):
+        build.head, build.trusts_head = head, False
+        phase = store.phase(db, build.id or 0, build.phase)
+        phase.judged, phase.base, phase.pushed_at = head, head, now()
+        phase.verdict, phase.reruns, phase.released_by = "", 0, ""
+
+
+def reopen(db: Session, parts: Parts, attempt: Attempt, *, why: str) -> None:
+    """Have the gate looked at again instead of going on with an attempt."""
+    build = store.build(db, attempt.build_id)
+    if build.attempt == attempt.id:
+        builds.advance(db, parts, build, Trigger.CHECKS_REOPENED, by=_by(attempt), detail=why)
+
+
+def _by(attempt: Attempt) -> str:
+    return f"attempt {attempt.id}"
+
+
+def _unchanged(db: Session, seen: Build, attempt: int | None) -> Build | None:
+    """Return the build, unless it moved meanwhile or its attempt is just pushing what was seen."""
+    build = store.build(db, seen.id or 0)
+    if build.head != seen.head or (attempt is not None and build.attempt != attempt):
+        return None
+    running = store.attempt(db, build.attempt) if build.attempt is not None else None
+    return None if running is not None and running.id != attempt and running.commit else build
+
+
+def _start_from(db: Session, parts: Parts, build: Build, head: str) -> None:
+    """Build the first phase of a new plan on what lies on the branch, which no phase's gate answers for."""
+    if build.attempt is not None:
+        build.head, store.attempt(db, build.attempt).base = head, head
+        builds.redispatch(db, parts, build)
+
+
+def _lose(db: Session, parts: Parts, seen: Build, *, gone: bool, by: str) -> None:
+    build = _unchanged(db, seen, None)
+    if build is None:
+        return
+    why = comments.branch_gone(build.branch) if gone else comments.branch_forced(build.branch)
+    if builds.advance(db, parts, build, Trigger.BRANCH_LOST, by=by, detail=why, failure=FailureKind.CONFLICT):
+        records.say_paused(db, parts, build, None, detail=why)

@@ -1,0 +1,340 @@
+"""What each command does once it is known who gave it."""
+
+import json
+from collections.abc import Callable
+
+from sqlmodel import Session
+
+from bot import builds, commands, comments, outbox, policy, pricing, records, scope, store
+from bot.commands import Command
+from bot.errors import FailureKind, UserError
+from bot.events import Event
+from bot.github import Repository
+from bot.parts import Parts
+from bot.slugs import branch_name
+from bot.states import LIVE, State, Trigger
+from bot.tables import Build, now
+
+WRITERS = ("admin", "write")
+
+
+async def may_command(repository: Repository, login: str, user_id: int | None) -> bool:
+    """Whether a person has write permission, by GitHub's own answer for that very account."""
+    found = await repository.permission(login)
+    return found.permission in WRITERS and found.user_id == user_id
+
+
+async def obey(parts: Parts, event: Event) -> None:
+    """Take a command out of a comment, check who gave it, do it and show that it was done."""
+    repository = _repository(parts, event)
+    comment_id = event.number("comment", "id") or 0
+    try:
+        command = commands.parse(event.text("comment", "body"))
+        if command is None:
+            return
+        await repository.react(comment_id, "eyes")
+        if not await may_command(repository, event.sender_login, event.sender_id):
+            await _refuse(parts, event)
+            return
+        await _prepare(parts, event, command)
+        await _give(parts, event, command)
+    except UserError as error:
+        if not await may_command(repository, event.sender_login, event.sender_id):
+            await _refuse(parts, event)
+            return
+        await repository.react(comment_id, "confused")
+        await parts.database.run(_answer, parts, event, str(error))
+        return
+    await repository.react(comment_id, "+1")
+
+
+async def _prepare(parts: Parts, event: Event, command: Command) -> None:
+    """See to what a command needs of GitHub; UserError where that forbids it."""
+    build = await parts.database.ask(_build_of, event)
+    if build is None:
+        return
+    repository = _repository(parts, event)
+    closed = [path for path in command.paths if scope.protected(path, parts.rules(build).protected)]
+    if closed and (await repository.permission(event.sender_login)).permission != "admin":
+        raise UserError(comments.closed_path(closed[0]))
+    if command.word in ("resume", "retry") and build.state == State.PAUSED and build.base_branch:
+        # What stands in the way is often mended there, a budget above all.
+        text = await repository.file(policy.FILE, build.base_branch) or ""
+        policy.check(policy.effective(policy.parse(text), parts.settings))
+        await parts.database.run(_keep_policy, build.id or 0, text)
+
+
+def _keep_policy(db: Session, build_id: int, text: str) -> None:
+    store.build(db, build_id).policy = text
+
+
+async def _give(parts: Parts, event: Event, command: Command) -> None:
+    if command.word == "approve-plan":
+        await _check_unedited(parts, event)
+    await parts.database.run(_order_once, parts, event, command)
+
+
+async def _check_unedited(parts: Parts, event: Event) -> None:
+    """Refuse to approve a plan whose issue was edited since; the truth about the issue is GitHub's."""
+    build = await parts.database.ask(_build_of, event)
+    version = await parts.database.ask(store.plan, build.id or 0) if build else None
+    if build is None or version is None or version.approved_at is not None:
+        return
+    issue = await _repository(parts, event).issue(build.issue)
+    if issue.title != version.title:
+        raise UserError(comments.edited_since("title"))
+    if issue.body != version.issue_body:
+        raise UserError(comments.edited_since("text"))
+
+
+async def _refuse(parts: Parts, event: Event) -> None:
+    """Turn a person without the right away: a sign each time, a sentence once per issue."""
+    repository = _repository(parts, event)
+    await repository.react(event.number("comment", "id") or 0, "confused")
+    await parts.database.run(say_no_right, parts, event)
+
+
+def say_no_right(db: Session, parts: Parts, event: Event) -> None:
+    """Say once per issue that only people with write permission may do that."""
+    place = _place(event)
+    key = f"no-right repository={place[1]} issue={place[3]}"
+    if store.notice(db, key) is None:
+        outbox.say_at(db, parts, key, comments.no_right(event.sender_login), place=place)
+
+
+def _repository(parts: Parts, event: Event) -> Repository:
+    return parts.github.repository(event.installation_id or 0, event.repository, event.repository_id or 0)
+
+
+def _place(event: Event) -> tuple[int, int, str, int]:
+    number = event.number("issue", "number") or 0
+    return event.installation_id or 0, event.repository_id or 0, event.repository, number
+
+
+def _build_of(db: Session, event: Event) -> Build | None:
+    return store.live_build(db, event.repository_id or 0, event.number("issue", "number") or 0)
+
+
+def _answer(db: Session, parts: Parts, event: Event, text: str) -> None:
+    build = _build_of(db, event)
+    outbox.say_at(
+        db, parts, f"answer={event.delivery}", text, place=_place(event), build_id=build.id if build else None
+    )
+
+
+def _order_once(db: Session, parts: Parts, event: Event, command: Command) -> None:
+    """Do a command, unless a crash or an outage struck after it was done and before its delivery was closed."""
+    delivery = store.delivery(db, event.delivery)
+    if delivery is None or not delivery.obeyed:
+        _order(db, parts, event, command)
+    if delivery is not None:
+        delivery.obeyed = True
+
+
+def _order(db: Session, parts: Parts, event: Event, command: Command) -> None:
+    """Do one command in one transaction; UserError is the answer to what cannot be done."""
+    if command.word == "help":
+        _answer(db, parts, event, commands.help_text())
+        return
+    build = _build_of(db, event)
+    if build is None and command.word == "build":
+        begin(db, parts, event)
+        return
+    if build is None:
+        newest = store.newest_build(db, event.repository_id or 0, event.number("issue", "number") or 0)
+        if command.word == "status" and newest is not None:
+            _status(db, parts, newest, command, event)
+            return
+        raise UserError(
+            comments.too_late(command.word, newest.state)
+            if newest
+            else comments.nothing_here(parts.settings.label)
+        )
+    _ORDERS[command.word](db, parts, build, command, event)
+
+
+def _status(db: Session, parts: Parts, build: Build, _command: Command, event: Event) -> None:
+    url = records.repository_url(parts, build)
+    _answer(db, parts, event, comments.status(records.record(db, parts, build), repository_url=url))
+
+
+def _approve(db: Session, parts: Parts, build: Build, command: Command, event: Event) -> None:
+    """Approve the newest plan, or the follow-up phases a verification proposed."""
+    version = store.plan(db, build.id or 0)
+    if version is None or version.approved_at is not None:
+        raise UserError(comments.too_late(command.word, build.state))
+    if build.state not in (State.AWAITING_APPROVAL, State.PAUSED):
+        raise UserError(comments.too_late(command.word, build.state))
+    if (
+        build.state == State.PAUSED
+        and build.failure != FailureKind.GAPS
+        and build.left != State.AWAITING_APPROVAL
+    ):
+        raise UserError(comments.too_late(command.word, build.state))
+    if command.hash and not version.hash.startswith(command.hash):
+        raise UserError(comments.wrong_hash(command.hash, version.hash, version.version))
+    if not command.hash and not _was_posted(db, build, version.version, before=event):
+        raise UserError(comments.newer_plan(version.version, version.hash))
+    version.approved_by, version.approved_at = event.sender_login, now()
+    builds.advance(
+        db,
+        parts,
+        build,
+        Trigger.APPROVED,
+        by=event.sender_login,
+        detail=f"v{version.version} {version.hash[:7]}",
+    )
+
+
+def _was_posted(db: Session, build: Build, version: int, *, before: Event) -> bool:
+    """Whether a person could have read a later plan before they wrote; GitHub's comment ids only grow."""
+    notice = store.notice(db, records.plan_key(build, version))
+    posted = notice.comment_id if notice else None
+    return version == 1 or (posted is not None and posted < (before.number("comment", "id") or 0))
+
+
+def _revise(db: Session, parts: Parts, build: Build, command: Command, event: Event) -> None:
+    """Have the plan made anew with a person's words; finished phases stand."""
+    build.feedback = command.text
+    if not builds.advance(db, parts, build, Trigger.REVISED, by=event.sender_login, detail=command.text):
+        raise UserError(comments.too_late(command.word, build.state))
+
+
+def _resume(db: Session, parts: Parts, build: Build, command: Command, event: Event) -> None:
+    """Go on from where the build was paused: only what failed runs again, with its edits or, for `/retry`, without."""
+    if command.model and not pricing.known(command.model):
+        raise UserError(comments.unknown_model(command.model, pricing.models()))
+    if records.waits(db, build):
+        # A person need not wait with it: what waits is stopped, and goes on as if it had been paused.
+        why = f"`/{command.word}` came first"
+        builds.advance(db, parts, build, Trigger.STOPPED, by=event.sender_login, detail=why)
+    if build.state != State.PAUSED:
+        raise UserError(comments.too_late(command.word, build.state))
+    version = store.plan(db, build.id or 0)
+    if build.failure == FailureKind.GAPS and version is not None and not version.approved_by:
+        raise UserError(comments.follow_up_waits(command.word, version.hash))
+    # After a force push a person's `/resume` is what makes the branch's present head right.
+    build.trusts_head = build.failure == FailureKind.CONFLICT
+    builds.advance(
+        db,
+        parts,
+        build,
+        _way_back(db, build),
+        by=event.sender_login,
+        model=command.model,
+        fresh=command.word == "retry",
+        detail=builds.named(command.model),
+    )
+
+
+def _way_back(db: Session, build: Build) -> Trigger:
+    """Return the trigger by which a paused build goes back to what it left."""
+    if build.left == State.AWAITING_APPROVAL:
+        return Trigger.APPROVAL_RESUMED
+    if build.left == State.PLANNING or not build.phase:
+        return Trigger.PLANNING_RESUMED
+    if build.left == State.VERIFYING:
+        return Trigger.VERIFICATION_RESUMED
+    if build.left == State.AWAITING_CHECKS:
+        red = build.failure == FailureKind.CHECKS_RED
+        return Trigger.REPAIR_RESUMED if red else Trigger.GATE_RESUMED
+    own = store.attempts_at(db, build.id or 0, build.phase)
+    repairing = bool(own) and own[-1].kind == "repair"
+    return Trigger.REPAIR_RESUMED if repairing else Trigger.PHASE_RESUMED
+
+
+def _allow(db: Session, parts: Parts, build: Build, command: Command, event: Event) -> None:
+    """Allow further paths in the present phase, and go on where it was paused."""
+    if not build.phase or build.state in (State.VERIFYING, State.PLANNING, State.AWAITING_APPROVAL):
+        raise UserError(comments.too_late(command.word, build.state))
+    for path in command.paths:
+        if problem := scope.pattern_problem(path):
+            raise UserError(f"`{path}`: {problem}")
+    granted = store.read_object(build.granted)
+    own = [*granted.get(str(build.phase), []), *command.paths]
+    build.granted = json.dumps({**granted, str(build.phase): list(dict.fromkeys(own))})
+    if build.state == State.PAUSED:
+        _resume(db, parts, build, Command("resume"), event)
+
+
+def _skip(db: Session, parts: Parts, build: Build, command: Command, event: Event) -> None:
+    """Take responsibility for one check, for the whole build, or for the present phase's gate."""
+    at_gate = build.state == State.AWAITING_CHECKS or build.left == State.AWAITING_CHECKS
+    if not at_gate and not command.check:
+        raise UserError(comments.too_late(command.word, build.state))
+    builds.release(build, check=command.check, by=event.sender_login, reason=command.reason)
+    if command.check:
+        if build.state == State.PAUSED and at_gate:
+            builds.advance(
+                db, parts, build, Trigger.GATE_RESUMED, by=event.sender_login, detail=command.reason
+            )
+        elif build.state == State.AWAITING_CHECKS:
+            builds.schedule_look(db, parts, build, 0)
+        return
+    phase = store.phase(db, build.id or 0, build.phase)
+    phase.released_by, phase.release_reason = event.sender_login, command.reason
+    last = builds.is_last(db, build)
+    trigger = Trigger.LAST_CHECKS_RELEASED if last else Trigger.CHECKS_RELEASED
+    builds.advance(db, parts, build, trigger, by=event.sender_login, detail=command.reason)
+
+
+def _already(_db: Session, _parts: Parts, build: Build, command: Command, _event: Event) -> None:
+    raise UserError(comments.too_late(command.word, build.state))
+
+
+def begin(db: Session, parts: Parts, event: Event) -> None:
+    """Start a build of the issue an event is about; an issue that has a live one is left as it is."""
+    number = event.number("issue", "number") or 0
+    if event.at("issue", "pull_request"):
+        raise UserError(comments.not_an_issue())
+    build = Build(
+        installation_id=event.installation_id or 0,
+        repository_id=event.repository_id or 0,
+        repository=event.repository,
+        issue=number,
+        state="",
+        opened_by=event.sender_login,
+        branch=branch_name(number, event.text("issue", "title")),
+    )
+    builds.start(db, parts, build)
+
+
+def _pause(db: Session, parts: Parts, build: Build, command: Command, event: Event) -> None:
+    """Pause the build; a running model call is aborted, and what was edited is kept."""
+    if build.state == State.PAUSED:
+        raise UserError(comments.too_late(command.word, build.state))
+    stop(db, parts, build, comments.why_stopped("paused", event.sender_login), event.sender_login)
+
+
+def _cancel(db: Session, parts: Parts, build: Build, _command: Command, event: Event) -> None:
+    """End the build; what was pushed stays."""
+    builds.advance(db, parts, build, Trigger.CANCELLED, by=event.sender_login)
+
+
+_ORDERS: dict[str, Callable[[Session, Parts, Build, Command, Event], None]] = {
+    "approve-plan": _approve,
+    "revise-plan": _revise,
+    "build": _already,
+    "resume": _resume,
+    "retry": _resume,
+    "pause": _pause,
+    "allow": _allow,
+    "skip-checks": _skip,
+    "cancel": _cancel,
+    "status": _status,
+}
+
+
+def stop(db: Session, parts: Parts, build: Build, why: str, by: str) -> None:
+    """Pause a live build because a person closed or unlabelled something, and say so once."""
+    if builds.advance(db, parts, build, Trigger.STOPPED, by=by, detail=why, failure=FailureKind.STOPPED):
+        number = len(store.moves(db, build.id or 0))
+        text = comments.stopped(records.record(db, parts, build), why)
+        outbox.say(db, parts, build, f"build={build.id} stopped={number}", text)
+
+
+def end_all(db: Session, parts: Parts, live: list[Build], by: str) -> None:
+    """Cancel builds the App can no longer work on."""
+    for build in live:
+        if build.state in LIVE:
+            builds.advance(db, parts, build, Trigger.CANCELLED, by=by, detail="the App was uninstalled")

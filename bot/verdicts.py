@@ -1,0 +1,133 @@
+"""What each verdict of the gate leads to: one reaction per row of the design's table."""
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlmodel import Session
+
+from bot import builds, comments, gate, outbox, records, store
+from bot.errors import FailureKind
+from bot.gate import Outcome, Result, Verdict
+from bot.parts import Parts
+from bot.states import State, Trigger
+from bot.tables import Build, PhaseState
+
+_PAUSES = {
+    Outcome.NONE: FailureKind.CHECKS_NONE,
+    Outcome.TIMED_OUT: FailureKind.CHECKS_TIMEOUT,
+}
+"""Verdicts that end the wait: only a person can say how to go on."""
+
+_WAITS = (Outcome.PERSON, Outcome.INTERRUPTED, Outcome.CONFLICT)
+"""Verdicts that a person must clear on GitHub; the build goes on by itself when they clear."""
+
+
+def judged(phase: PhaseState) -> str:
+    """Return the commit a phase's gate judges: its own, or a person's on top of it."""
+    return phase.judged or phase.commit
+
+
+def conclude(
+    db: Session, parts: Parts, build_id: int, number: int, verdict: Verdict, again: float | None, *, by: str
+) -> None:
+    """Store the verdict on phase `number` and do what it says; a build that moved meanwhile is left alone."""
+    build = store.build(db, build_id)
+    phase = store.phase(db, build_id, number)
+    if build.state != State.AWAITING_CHECKS or build.phase != number or judged(phase) != verdict.sha:
+        return
+    phase.verdict = json.dumps(gate.encode(verdict))
+    build.trusts_head = False
+    poll = parts.rules(build).poll
+    if verdict.outcome is Outcome.GREEN:
+        last = builds.is_last(db, build)
+        trigger = Trigger.LAST_CHECKS_GREEN if last else Trigger.CHECKS_GREEN
+        builds.advance(db, parts, build, trigger, by=by, detail=verdict.reason)
+    elif verdict.outcome is Outcome.RED:
+        _red(db, parts, build, phase, verdict, by)
+    elif verdict.outcome in _PAUSES:
+        pause(db, parts, build, Trigger.CHECKS_STUCK, _PAUSES[verdict.outcome], verdict, by=by)
+    else:
+        if verdict.outcome in _WAITS:
+            _ask(db, parts, build, verdict)
+        builds.schedule_look(db, parts, build, again if again is not None else poll)
+
+
+def reconsider(
+    db: Session, parts: Parts, build_id: int, number: int, verdict: Verdict, *, at: datetime, by: str
+) -> None:
+    """Reopen a gate whose verdict turned while the next work runs on its commit.
+
+    After green, a red result counts until the next commit, anything unfinished only as long as the set had to
+    settle; what a person released is left alone. A repair is stopped when nothing is red any more.
+    """
+    build = store.build(db, build_id)
+    phase = store.phase(db, build_id, number)
+    attempt = store.attempt(db, build.attempt) if build.attempt is not None else None
+    if build.state not in (State.RUNNING, State.VERIFYING) or build.head != verdict.sha or phase.released_by:
+        return
+    if attempt is None or attempt.commit:
+        return  # its commit is being pushed, and will be judged by its own checks
+    if phase.finished_at is None:
+        turned = bool(verdict.results) and all(r.outcome is Outcome.GREEN for r in verdict.results)
+    else:
+        fresh = (at - phase.finished_at).total_seconds() <= parts.rules(build).settle
+        late = any(r.outcome in (Outcome.PENDING, *_WAITS) for r in verdict.results)
+        turned = verdict.outcome is Outcome.RED or (fresh and late)
+    if turned:
+        builds.advance(db, parts, build, Trigger.CHECKS_REOPENED, by=by, detail=verdict.reason)
+
+
+def _red(db: Session, parts: Parts, build: Build, phase: PhaseState, verdict: Verdict, by: str) -> None:
+    """Repair a red phase while the policy allows it, unless the base is red for the same reason."""
+    reds = [result.name for result in verdict.results if result.outcome is Outcome.RED]
+    on_base = set(red_on_base(db, build))
+    hopeless = bool(reds) and all(name in on_base for name in reds)
+    if not hopeless and repairs(db, build) < parts.rules(build).repairs:
+        builds.advance(db, parts, build, Trigger.REPAIR_DUE, by=by, detail=verdict.reason)
+    else:
+        pause(db, parts, build, Trigger.CHECKS_RED, FailureKind.CHECKS_RED, verdict, by=by)
+
+
+def repairs(db: Session, build: Build) -> int:
+    """Return how many repairs of the present phase were pushed or given up."""
+    own = store.attempts_at(db, build.id or 0, build.phase)
+    return sum(1 for attempt in own if attempt.kind == "repair" and attempt.outcome in ("done", "failed"))
+
+
+def red_on_base(db: Session, build: Build) -> list[str]:
+    """Return the checks that were red on the base when the plan was made."""
+    version = store.plan(db, build.id or 0)
+    return [str(name) for name in store.read_list(version.red_on_base)] if version else []
+
+
+def _ask(db: Session, parts: Parts, build: Build, verdict: Verdict) -> None:
+    """Say once per commit and kind of wait what a person must do, with the link."""
+    body = comments.gate_waits(verdict.reason, links(verdict), number=build.phase)
+    key = f"build={build.id} gate={verdict.sha[:12]} {verdict.outcome}"
+    if store.notice(db, key) is None:
+        outbox.say(db, parts, build, key, body)
+
+
+def pause(
+    db: Session,
+    parts: Parts,
+    build: Build,
+    trigger: Trigger,
+    kind: FailureKind,
+    verdict: Verdict,
+    *,
+    by: str,
+) -> None:
+    """Pause a build at its gate and say why, with the evidence."""
+    if builds.advance(db, parts, build, trigger, by=by, detail=verdict.reason, failure=kind):
+        records.say_paused(db, parts, build, None, evidence=links(verdict), detail=verdict.reason)
+
+
+def links(verdict: Verdict) -> list[tuple[str, str]]:
+    """Return (name, address) of what a person should look at, worst first."""
+    telling: Sequence[Result] = [
+        result for result in verdict.results if result.outcome not in (Outcome.GREEN, Outcome.PENDING)
+    ]
+    found = [(result.name, result.url) for result in telling if result.url]
+    return found or ([("Details", verdict.url)] if verdict.url else [])
