@@ -1,0 +1,1 @@
+"""The API behind Acme's service desk."""
