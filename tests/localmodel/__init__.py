@@ -1,0 +1,1 @@
+"""Tests of the simulated model, spoken to through the real client."""
