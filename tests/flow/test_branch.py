@@ -1,0 +1,290 @@
+"""The branch is also other people's, over HTTP: what they push is judged and kept, what they force is not undone."""
+
+import pytest
+
+from tests.flow.gated import (
+    POLICY,
+    Meanwhile,
+    held,
+    mends,
+    one,
+    push,
+    stalls,
+    triggers,
+    two,
+    until_head,
+    until_moved,
+    until_said,
+)
+from tests.world import repairing
+
+MENDED = repairing(1, 1, mends(1, "2", "1"))
+CLASH = "tally/part1.py"
+
+
+def shas(world):
+    """Return the commits of the branch, oldest first."""
+    return [commit.sha for commit in world.branch()]
+
+
+def merge_policy(when):
+    """Return the policy that has the base branch merged."""
+    return {POLICY: f"update_branch: {when}\n"}
+
+
+def base_moves(world, path="CHANGES.md", text="More.\n"):
+    """Have maria push to the base branch; return its commit."""
+    return push(world, path, text, branch="main")
+
+
+# Adopted
+
+
+def test_a_persons_commit_is_adopted_and_judged_while_checks_are_waited_for(new_world):
+    with one(new_world) as world:
+        ours = world.head
+        mine = push(world)
+        until_head(world, mine)
+        world.reports(sha=ours)
+        world.settle()
+        assert world.stored().state == "awaiting_checks"
+        world.reports()
+        world.until("done")
+        assert shas(world) == [ours, mine]
+
+
+def test_a_red_commit_of_a_person_is_repaired_on_top(new_world):
+    with one(new_world, MENDED) as world:
+        mine = push(world)
+        until_head(world, mine)
+        world.reports("failure")
+        world.wait(lambda: len(world.branch()) == 3, "the repair")
+        until_head(world, world.head)
+        assert shas(world)[1] == mine
+
+
+def test_a_persons_commit_stops_the_next_phase_until_it_was_judged(new_world):
+    with two(new_world) as world, held(world, "phase 2"):
+        mine = push(world)
+        until_head(world, mine)
+        assert world.record["phase"] == 1
+        world.reports()
+        world.wait(lambda: len(world.branch()) == 3, "the second phase")
+        until_head(world, world.head)
+        assert shas(world)[1] == mine
+        assert world.hub.file(world.repository, world.head, "NOTES.md") == "Mine.\n"
+
+
+def test_a_persons_commit_in_the_moment_of_our_push_is_kept_below_it(new_world):
+    """The branch moves only from where we left it; our edits are put on top of theirs."""
+    pushed = []
+    with two(new_world) as world:
+        race = Meanwhile("POST", "^/graphql updateRefs", lambda: pushed.append(push(world)))
+        world.hub.faults.fail_next.append(race)
+        world.reports()
+        world.wait(lambda: pushed, "the race")
+        until_head(world, pushed[0])
+        world.reports()
+        world.wait(lambda: len(world.branch()) == 3, "the second phase")
+        until_head(world, world.head)
+        assert shas(world)[1] == pushed[0]
+
+
+def test_a_persons_commit_stops_a_repair_until_it_was_judged(new_world):
+    with one(new_world, MENDED) as world:
+        world.model.inject("stall", conversation="repair 1", after=0, seconds=20)
+        red = world.reports("failure")
+        world.wait(lambda: stalls(world, "repair 1"), "the repair")
+        mine = push(world, CLASH, "def part1():\n    return 1 + 0\n")
+        until_head(world, mine)
+        world.reports()
+        world.until("done")
+        assert shas(world) == [red, mine]
+
+
+def test_a_persons_commit_is_judged_before_the_verification_goes_on(new_world):
+    with one(new_world) as world, held(world, "verify"):
+        mine = push(world)
+        until_head(world, mine)
+        world.reports()
+        world.until("done")
+        assert shas(world)[-1] == mine
+
+
+def test_a_persons_commit_on_a_red_one_ends_the_pause(new_world):
+    with one(new_world, files={POLICY: "repairs: 0\n"}) as world:
+        world.reports("failure")
+        world.until("paused")
+        mine = push(world)
+        until_head(world, mine)
+        world.reports()
+        world.until("done")
+
+
+def test_a_persons_commit_during_a_pause_of_their_own_is_judged_on_resume(new_world):
+    with two(new_world) as world, held(world, "phase 2"):
+        world.answers("/pause")
+        mine = push(world)
+        world.settle()
+        assert world.stored().state == "paused"
+        world.answers("/resume")
+        until_head(world, mine)
+        world.reports()
+        world.wait(lambda: len(world.branch()) == 3, "the second phase")
+        assert shas(world)[1] == mine
+
+
+# Forced or gone
+
+
+def forced(world):
+    """Have maria force the branch to a commit of hers on the base; return it."""
+    world.hub.set_branch(world.repository, "aside", world.record["base"], by="maria")
+    other = push(world, text="Other.\n", branch="aside")
+    world.hub.set_branch(world.repository, world.branch_name, other, by="maria")
+    return other
+
+
+def test_a_force_push_at_the_gate_pauses_and_resume_takes_the_branch_as_it_stands(new_world):
+    with one(new_world) as world:
+        other = forced(world)
+        world.until("paused")
+        assert "was forced to a commit that is not on top of mine" in world.comments[-1]
+        assert world.head == other
+
+        world.answers("/resume")
+        until_head(world, other)
+        world.reports()
+        world.wait(lambda: "last_checks_green" in triggers(world), "green")
+        assert shas(world) == [other]
+
+
+def test_only_the_force_push_that_a_person_answered_is_taken(new_world):
+    with one(new_world) as world:
+        first = forced(world)
+        world.until("paused")
+        world.answers("/resume")
+        until_head(world, first)
+        world.hub.set_branch(world.repository, world.branch_name, world.record["base"], by="maria")
+        world.until("paused")
+        assert "not on top of mine" in world.comments[-1]
+
+
+@pytest.mark.parametrize("work", ["phase 2", "verify"])
+def test_a_force_push_stops_the_work_that_runs(new_world, work):
+    with (one if work == "verify" else two)(new_world) as world, held(world, work):
+        other = forced(world)
+        world.until("paused")
+        assert "was forced to a commit that is not on top of mine" in world.comments[-1]
+        world.answers("/resume")
+        until_head(world, other)
+
+
+def test_a_force_push_in_the_moment_of_our_push_is_not_undone(new_world):
+    others = []
+    with two(new_world) as world:
+        race = Meanwhile("POST", "^/graphql updateRefs", lambda: others.append(forced(world)))
+        world.hub.faults.fail_next.append(race)
+        world.reports()
+        world.until("paused")
+        assert "not on top of mine" in world.comments[-1]
+        assert world.head == others[0]
+
+
+@pytest.mark.parametrize("work", ["", "phase 2"])
+def test_a_deleted_branch_pauses_and_goes_on_where_it_was_restored(new_world, work):
+    with two(new_world) as world:
+        head, branch = world.head, world.branch_name
+        if work:
+            world.model.inject("stall", conversation=work, after=0, seconds=20)
+            world.reports()
+            world.wait(lambda: stalls(world, work), "the second phase")
+        world.hub.delete_branch(world.repository, branch, by="maria")
+        world.until("paused")
+        assert f"The branch `{branch}` was deleted." in world.comments[-1]
+        assert len(world.comments) == 2
+
+        world.hub.set_branch(world.repository, branch, head, by="maria")
+        world.answers("/resume")
+        if not work:
+            world.until("awaiting_checks")
+            world.reports()
+        world.wait(lambda: len(world.branch()) == 2, "the second phase")
+
+
+def test_a_branch_that_is_still_gone_pauses_again(new_world):
+    with one(new_world) as world:
+        world.hub.delete_branch(world.repository, world.branch_name, by="maria")
+        world.until("paused")
+        world.answers("/resume")
+        world.wait(lambda: triggers(world).count("branch_lost") == 2, "the second pause")
+
+
+# Brought up to date
+
+
+def test_the_base_is_merged_before_a_phase_and_the_merge_has_its_own_gate(new_world):
+    with two(new_world, files=merge_policy("before_phase")) as world:
+        ours = world.head
+        theirs = base_moves(world)
+        world.reports()
+        until_moved(world, "adopted")
+        until_head(world, world.head)
+        merge = world.hub.commit(world.repository, world.head)
+        assert merge.parents == (ours, theirs)
+        assert world.asked("phase 2") == []
+
+        world.reports()
+        world.wait(lambda: world.head != merge.sha, "the second phase")
+        assert world.hub.commit(world.repository, world.head).parents == (merge.sha,)
+
+
+def test_the_base_is_merged_at_the_end_and_judged_before_the_verification(new_world):
+    with one(new_world, files=merge_policy("at_end")) as world:
+        theirs = base_moves(world)
+        world.reports()
+        until_moved(world, "adopted")
+        until_head(world, world.head)
+        assert world.asked("verify") == []
+        assert world.hub.commit(world.repository, world.head).parents[1] == theirs
+        world.reports()
+        world.until("done")
+
+
+@pytest.mark.parametrize("moves", [True, False], ids=["policy never", "base unmoved"])
+def test_nothing_is_merged_without_a_policy_or_a_new_base(new_world, moves):
+    with two(new_world, files={} if moves else merge_policy("before_phase")) as world:
+        if moves:
+            base_moves(world)
+        world.reports()
+        world.wait(lambda: len(world.branch()) == 2, "the second phase")
+        until_head(world, world.head)
+        assert "adopted" not in triggers(world)
+
+
+def test_a_red_merge_is_repaired_on_top_of_it(new_world):
+    story = repairing(1, 2, mends(1, "2", "1"))
+    with two(new_world, story, files=merge_policy("before_phase")) as world:
+        base_moves(world)
+        world.reports()
+        until_moved(world, "adopted")
+        until_head(world, world.head)
+        merge = world.reports("failure")
+        world.wait(lambda: world.head != merge, "the repair")
+        until_head(world, world.head)
+        assert world.hub.commit(world.repository, world.head).parents == (merge,)
+
+
+@pytest.mark.parametrize("when", ["before_phase", "at_end"])
+def test_a_base_that_conflicts_pauses_and_names_the_files(new_world, when):
+    with (two if when == "before_phase" else one)(new_world, files=merge_policy(when)) as world:
+        base_moves(world, CLASH, "x = 1\n")
+        base_moves(world)
+        world.reports()
+        world.until("paused")
+        assert f"merging it conflicts. Both sides changed `{CLASH}`." in until_said(world, "conflicts")
+        assert len(shas(world)) == 1
+
+        world.hub.push_commit(world.repository, "main", {CLASH: None}, "Take it back", by="maria")
+        world.answers("/resume")
+        until_moved(world, "adopted")

@@ -1,0 +1,294 @@
+"""Every answer CI can give on a commit, over HTTP, and what the build does then."""
+
+import pytest
+
+from tests.flow.gated import (
+    ACTIONS,
+    POLICY,
+    QUICK,
+    held,
+    noticed,
+    one,
+    outlast,
+    stalls,
+    triggers,
+    two,
+    until_moved,
+    until_said,
+)
+from tests.world import small
+
+WORKFLOW = {".github/workflows/ci.yml": "on: pull_request\n"}
+OWN = {"required": ()}
+
+
+def reruns(world):
+    """Return the requests to run a workflow again that GitHub took."""
+    return [r for r in world.hub.requests if r.path.endswith("/rerun-failed-jobs") and r.status == 201]
+
+
+def workflow(world, status, conclusion=None, jobs=(), **more):
+    """Report the workflow `ci` on the newest commit; a job is its name and conclusion."""
+    told = [{"name": name, "status": "completed", "conclusion": said} for name, said in jobs]
+    world.hub.report_workflow_run(world.repository, world.head, "ci", status, conclusion, jobs=told, **more)
+
+
+# What waits for a person
+
+
+def test_a_check_that_needs_a_person_is_told_once_with_its_link_and_no_clock_runs(new_world):
+    """It waits longer than the timeout, and goes on by itself when the person has acted."""
+    with one(new_world, checks_timeout_minutes=0.03) as world:
+        world.reports("action_required", name="deploy", details_url="https://ci.example/7")
+        comment = until_said(world, "waits for you on GitHub")
+        outlast(world, 1.8)
+        assert (world.stored().state, len(world.comments)) == ("awaiting_checks", 2)
+        assert "A person must act: `deploy` (action_required)." in comment
+        assert "- deploy: " in comment
+
+        world.reports(name="deploy")
+        outlast(world, 0)
+        world.reports()
+        world.until("done")
+
+
+def test_a_workflow_that_waits_for_a_release_goes_on_when_it_was_given(new_world):
+    with one(new_world) as world:
+        workflow(world, "waiting")
+        until_said(world, "`ci` (waiting)")
+        workflow(world, "completed", "success", [("tests", "success")])
+        world.until("done")
+
+
+def test_a_cancelled_run_asks_a_person_where_running_again_was_not_granted(new_world):
+    with one(new_world) as world:
+        workflow(world, "completed", "cancelled", [("tests", "cancelled")])
+        assert "`tests` (cancelled)" in until_said(world, "Ended without a result")
+        assert reruns(world) == []
+        workflow(world, "completed", "success", [("tests", "success")], run_attempt=2)
+        world.until("done")
+
+
+def test_a_cancelled_run_is_run_again_once_where_that_was_granted_and_then_asks(new_world):
+    with one(new_world, permissions=ACTIONS) as world:
+        workflow(world, "completed", "cancelled", [("tests", "cancelled")])
+        world.wait(lambda: reruns(world), "a re-run")
+        outlast(world)
+        assert len(world.comments) == 1
+        workflow(world, "completed", "cancelled", [("tests", "cancelled")], run_attempt=2)
+        until_said(world, "Ended without a result")
+        assert len(reruns(world)) == 1
+
+
+def test_a_stale_check_of_another_app_asks_a_person(new_world):
+    with one(new_world, permissions=ACTIONS) as world:
+        world.reports("stale")
+        assert "`tests` (stale)" in until_said(world, "Ended without a result")
+        assert reruns(world) == []
+
+
+def test_checks_that_were_all_skipped_prove_nothing_and_drafts_are_named(new_world):
+    with one(new_world) as world:
+        world.reports("skipped")
+        comment = until_said(world, "Nothing succeeded, so nothing was proven")
+        assert "set `draft: false`" in comment
+        assert world.stored().state == "awaiting_checks"
+
+
+def test_a_word_that_nobody_knows_is_not_green(new_world):
+    with one(new_world) as world:
+        world.reports("delighted")
+        assert "Not a word this gate knows: `delighted`" in until_said(world, "waits for you on GitHub")
+
+
+# What never reports
+
+
+def test_a_required_check_that_never_reports_is_named_after_the_deadline(new_world):
+    with one(new_world, required=("tests", "lint"), checks_timeout_minutes=0.01) as world:
+        world.reports()
+        world.until("paused")
+        assert "required, but never reported: `lint`" in world.comments[-1]
+        assert "`/resume` – looks at the checks again" in world.comments[-1]
+
+        world.reports(name="lint")
+        world.answers("/resume")
+        world.until("done")
+
+
+def test_a_commit_without_any_check_asks_and_goes_on_by_a_persons_word(new_world):
+    with one(new_world, **OWN) as world:
+        world.until("paused")
+        assert "no check reported on the commit" in world.comments[-1]
+        world.answers("/skip-checks There is no CI here.")
+        record = world.until("done")
+    assert record["phases"][0]["released_by"] == "maria"
+
+
+def test_a_repository_with_workflows_is_given_its_whole_time_before_that_is_asked(new_world):
+    with one(new_world, files=WORKFLOW, **OWN) as world:
+        outlast(world)
+        assert world.stored().state == "awaiting_checks"
+        world.reports()
+        world.until("done")
+
+
+def test_the_suite_of_an_app_that_never_reports_is_not_waited_for(new_world):
+    world = new_world(small(), **QUICK, **OWN)
+    world.hub.faults.zombie_suite = True
+    with world.running():
+        world.approves()
+        world.until("awaiting_checks")
+        world.reports()
+        world.until("done")
+
+
+def test_results_of_another_commit_are_ignored(new_world):
+    with one(new_world) as world:
+        base = world.record["base"]
+        world.reports("failure", sha=base)
+        world.reports("success", sha=base)
+        outlast(world)
+        assert world.stored().state == "awaiting_checks"
+        world.reports()
+        world.until("done")
+        assert "checks_red" not in triggers(world)
+
+
+def test_what_could_not_be_read_is_neither_green_nor_missing(new_world):
+    """No check at all would be green by this policy, but the list was never seen."""
+    world = new_world(small(), files={POLICY: "checks:\n  when_none: allow\n"}, **QUICK, **OWN)
+    with world.running():
+        world.labels()
+        world.until("awaiting_approval")
+        unread = world.hub.faults.fail(r"/commits/\w+/check-runs", 403, body={"message": "No."}, count=999)
+        world.says("/approve-plan")
+        world.until("awaiting_checks")
+        outlast(world)
+        assert (world.stored().state, world.record["phases"][0]["verdict"]) == ("awaiting_checks", "unknown")
+        unread.count = 0
+        world.until("done")
+
+
+# What comes late
+
+
+def test_a_workflow_that_is_queued_holds_the_gate_before_its_jobs_are_listed(new_world):
+    with one(new_world, **OWN) as world:
+        workflow(world, "queued")
+        world.reports()
+        outlast(world)
+        assert world.stored().state == "awaiting_checks"
+        workflow(world, "completed", "success", [("build", "success")])
+        world.until("done")
+
+
+def test_a_check_that_appears_after_the_rest_was_green_is_waited_for(new_world):
+    """Nothing names the checks here, so the same set has to be seen green twice."""
+    with one(new_world, checks_settle_seconds=1.5, **OWN) as world:
+        world.reports()
+        world.wait(lambda: world.record["phases"][0]["checks"], "a first look at green")
+        world.hub.report_check(world.repository, world.head, name="lint", status="in_progress")
+        outlast(world, 1.6)
+        assert world.stored().state == "awaiting_checks"
+        world.reports(name="lint")
+        world.until("done")
+
+
+def test_a_check_that_appears_within_the_settle_time_stops_the_next_phase(new_world):
+    with two(new_world, checks_settle_seconds=20) as world, held(world, "phase 2"):
+        world.hub.report_check(world.repository, world.head, name="lint", status="in_progress")
+        until_moved(world, "checks_reopened")
+        assert world.until("awaiting_checks")["phase"] == 1
+        world.reports(name="lint")
+        until_moved(world, "checks_green")
+        world.wait(lambda: len(world.branch()) == 2, "the second commit")
+
+
+def test_a_check_that_appears_after_the_settle_time_leaves_the_next_phase_alone_until_it_is_red(new_world):
+    with two(new_world, checks_settle_seconds=0.1) as world, held(world, "phase 2"):
+        world.hub.report_check(world.repository, world.head, name="lint", status="in_progress")
+        noticed(world)
+        assert world.stored().state == "running"
+        world.reports("failure", name="lint")
+        until_moved(world, "checks_reopened")
+
+
+def test_a_late_check_that_is_green_disturbs_nobody(new_world):
+    with two(new_world, checks_settle_seconds=20) as world, held(world, "phase 2"):
+        world.reports(name="lint")
+        noticed(world)
+        assert (world.stored().state, stalls(world, "phase 2")) == ("running", True)
+
+
+# Words of a person
+
+
+def test_a_check_that_waits_for_a_person_can_be_released_by_its_name(new_world):
+    with one(new_world) as world:
+        world.reports("action_required", name="deploy")
+        until_said(world, "waits for you on GitHub")
+        world.answers('/skip-checks "deploy" We never deploy this.')
+        world.reports()
+        world.until("done")
+
+
+def test_a_released_gate_stays_released_whatever_its_checks_say_later(new_world):
+    with two(new_world, files={POLICY: "repairs: 0\n"}) as world:
+        world.reports("failure")
+        world.until("paused")
+        world.model.inject("stall", conversation="phase 2", after=0, seconds=20)
+        world.answers("/skip-checks It is the runner.")
+        world.wait(lambda: stalls(world, "phase 2"), "the second phase")
+        world.reports("failure", rerun=True)
+        noticed(world)
+        assert (world.stored().state, world.record["phase"]) == ("running", 2)
+        world.says("/cancel")
+        world.until("cancelled")
+
+
+def test_a_check_that_is_red_on_the_base_is_told_with_the_plan_and_blocks_until_it_is_released(new_world):
+    """Nothing is paid to repair what the phase did not break; the release holds for the whole build."""
+    world = new_world(checks="", checks_poll_seconds=0.3, checks_settle_seconds=0.2)
+    world.hub.report_check(
+        world.repository, world.hub.head(world.repository), name="lint", conclusion="failure"
+    )
+    with world.running():
+        world.approves()
+        world.until("awaiting_checks")
+        assert "**Red on the base already:** `lint`" in world.comments[0]
+        world.reports("failure", name="lint")
+        world.until("paused")
+        assert '`/skip-checks "lint" why this is fine`' in world.comments[-1]
+        assert world.asked("repair 1") == []
+
+        world.answers('/skip-checks "lint" It is known.')
+        world.reports()
+        world.wait(lambda: len(world.branch()) == 2, "the second commit")
+        world.until("awaiting_checks")
+        world.reports("failure", name="lint")
+        world.reports()
+        world.until("done")
+
+
+def test_a_conflicting_pull_request_is_told_and_goes_on_when_it_no_longer_conflicts(new_world):
+    theirs = {"tally/part1.py": "x = 1\n"}
+    with one(new_world) as world:
+        world.hub.push_commit(world.repository, "main", theirs, "Mine", by="maria")
+        assert "the PR conflicts with its base" in until_said(world, "waits for you on GitHub")
+        world.hub.push_commit(world.repository, "main", {"tally/part1.py": None}, "Not mine", by="maria")
+        world.reports()
+        world.until("done")
+
+
+# Words of the past
+
+
+@pytest.mark.parametrize("ending", ["success", "failure"])
+def test_legacy_statuses_count_like_checks(new_world, ending):
+    with one(new_world, required=("ci/old",), files={POLICY: "repairs: 0\n"}) as world:
+        world.hub.report_status(world.repository, world.head, "ci/old", "pending")
+        outlast(world)
+        assert world.stored().state == "awaiting_checks"
+        world.hub.report_status(world.repository, world.head, "ci/old", ending, "It said so.")
+        world.until("done" if ending == "success" else "paused")
