@@ -1,0 +1,1 @@
+"""Commands that print figures. Timed claims belong here, not in the tests."""
