@@ -11,7 +11,7 @@ from sqlmodel import Session
 
 from bot import gate, sanitize, store, verdicts
 from bot.errors import BotError, Denied, Missing, Rejected
-from bot.gate import CheckRun, GateRules, Observation, Outcome, Required, Result, Verdict
+from bot.gate import CheckRun, GateRules, Observation, Outcome, Required, Result, Verdict, WorkflowRun
 from bot.github import Repository
 from bot.github_facts import PullFacts
 from bot.parts import Parts
@@ -74,7 +74,7 @@ async def observe(parts: Parts, case: Case) -> Observation:
 
     # First, so that no check is older than the run it belongs to: what a re-run replaces would still count.
     # Actions may be switched off or not granted; a list that came back cut is unread all the same.
-    runs = await read("workflow runs", repository.workflow_runs(sha), [], fine=(Missing, Denied))
+    runs = await read("workflow runs", repository.workflow_runs(sha), None, fine=(Missing, Denied))
     head, checks, statuses, required, workflows, pull, own = await asyncio.gather(
         repository.branch_head(build.branch),
         read("check runs", repository.check_runs(sha), []),
@@ -84,6 +84,9 @@ async def observe(parts: Parts, case: Case) -> Observation:
         read("pull request", _pull(repository, build), None),
         parts.github.app(),
     )
+    if runs is not None and _began_meanwhile(checks, runs):
+        runs = await read("workflow runs", repository.workflow_runs(sha), None, fine=(Missing, Denied))
+        checks = await read("check runs", repository.check_runs(sha), [])
     return Observation(
         sha=sha,
         head=head,
@@ -92,7 +95,7 @@ async def observe(parts: Parts, case: Case) -> Observation:
         pr_opened_at=build.pull_opened_at,
         checks=tuple(checks),
         statuses=tuple(statuses),
-        runs=tuple(runs),
+        runs=tuple(runs or ()),
         required=(*case.required, *required),
         has_workflows=workflows,
         draft=pull.draft if pull else False,
@@ -101,6 +104,12 @@ async def observe(parts: Parts, case: Case) -> Observation:
         complete=not problems,
         problem="; ".join(problems),
     )
+
+
+def _began_meanwhile(checks: Sequence[CheckRun], runs: Sequence[WorkflowRun]) -> bool:
+    """Tell whether a job of Actions belongs to a run that was not there yet when the runs were read."""
+    listed = {run.suite_id for run in runs}
+    return any(check.of_actions and check.suite_id not in listed for check in checks)
 
 
 async def _pull(repository: Repository, build: Build) -> PullFacts | None:

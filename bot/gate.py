@@ -25,6 +25,8 @@ class CheckRun:
     title: str = ""
     summary: str = ""
     text: str = ""
+    # A job of GitHub Actions, so its suite belongs to a workflow run.
+    of_actions: bool = False
 
 
 @dataclass(frozen=True)
@@ -571,9 +573,8 @@ def green(case: Case) -> Answer | None:
         return waiting
     if not case.results:
         return Answer(Outcome.GREEN, "A person released every check that reported.")
-    return Answer(
-        Outcome.GREEN, f"Everything that counts is green ({len(case.results)}).", case.results[0].url
-    )
+    reason = f"Everything that counts is green ({len(case.results)})."
+    return Answer(Outcome.GREEN, reason, case.results[0].url)
 
 
 RULES = (moved, unread, nothing_reported, red, person, interrupted, unfinished, unproven, green)

@@ -8,6 +8,9 @@ from bot.gate import CheckRun, Required, Status, WorkflowRun
 
 Json = Mapping[str, Any]
 
+ACTIONS = "github-actions"
+"""The slug of the App that runs workflows, on github.com and on GHES."""
+
 
 @dataclass(frozen=True)
 class AppFacts:
@@ -221,11 +224,11 @@ def pull(raw: Json) -> PullFacts:
 
 def check_run(raw: Json) -> CheckRun:
     """Read a check run; its status and conclusion pass as they are, known to us or not."""
-    output = raw.get("output") or {}
+    output, app = raw.get("output") or {}, raw.get("app") or {}
     return CheckRun(
         id=raw["id"],
         name=raw["name"],
-        app_id=(raw.get("app") or {}).get("id", 0),
+        app_id=app.get("id", 0),
         status=raw["status"],
         conclusion=raw.get("conclusion"),
         started_at=raw.get("started_at") or "",
@@ -234,6 +237,7 @@ def check_run(raw: Json) -> CheckRun:
         title=output.get("title") or "",
         summary=output.get("summary") or "",
         text=output.get("text") or "",
+        of_actions=app.get("slug") == ACTIONS,
     )
 
 

@@ -4,6 +4,7 @@ from tests.flow.gated import (
     ACTIONS,
     POLICY,
     QUICK,
+    Meanwhile,
     held,
     mends,
     one,
@@ -261,6 +262,18 @@ def test_a_run_that_still_goes_on_is_run_again_when_it_is_over(new_world):
         assert (world.stored().state, reruns(world)) == ("awaiting_checks", [])
         world.hub.report_workflow_run(world.repository, world.head, "ci", "completed", "failure")
         world.wait(lambda: reruns(world), "a re-run")
+
+
+def test_a_run_that_begins_while_the_checks_are_read_is_seen_with_them(new_world):
+    """Its red job alone would look like another App's, and be repaired at once."""
+    with one(new_world, permissions=ACTIONS) as world:
+        race = Meanwhile("GET", r"/commits/\w+/check-runs", lambda: goes_on(world))
+        world.hub.faults.fail_next.append(race)
+        world.wait(lambda: race.count == 0, "the run")
+        outlast(world)
+        world.hub.report_workflow_run(world.repository, world.head, "ci", "completed", "failure")
+        world.wait(lambda: reruns(world), "a re-run")
+        assert "repair_due" not in triggers(world)
 
 
 def test_another_apps_red_check_is_repaired_at_once(new_world):
