@@ -3,7 +3,7 @@
 import shutil
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +88,7 @@ def make_world(
         hub.create_user(login)
     hub.create_repository(REPOSITORY, source, drafts_allowed=drafts_allowed)
     hub.grant(REPOSITORY, "maria", "write")
-    port = _free_port()
+    port = stack.enter_context(_reserved_port())
     app = hub.create_app(
         "phasegate",
         webhook_url=f"http://127.0.0.1:{port}/webhooks/github",
@@ -131,7 +131,11 @@ def make_world(
     )
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+@contextmanager
+def _reserved_port() -> Iterator[int]:
+    """Keep a port that nobody else is given, though the bot may listen on it, stop, and listen again."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as holder:
+        # Bound but never listening: a connection is refused, as it should be while the bot is down.
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        holder.bind(("127.0.0.1", 0))
+        yield int(holder.getsockname()[1])

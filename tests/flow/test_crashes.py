@@ -8,7 +8,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -281,18 +280,14 @@ def nursery() -> Iterator[Nursery]:
 @pytest.fixture
 def new_life(new_world: NewWorld, nursery: Nursery) -> Iterator[NewLife]:
     """Make a life that has not begun, in a world where only tests report checks."""
-    with socket.socket() as reserved:
 
-        def make(story: Scenario) -> Life:
-            world = new_world(story, checks="")
-            (world.folder / DATABASE).unlink()
-            # Bound and not listening: between two lives nobody else is given the port.
-            reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            reserved.bind(("127.0.0.1", world.port))
-            return Life(world, nursery)
+    def make(story: Scenario) -> Life:
+        world = new_world(story, checks="")
+        (world.folder / DATABASE).unlink()
+        return Life(world, nursery)
 
-        yield make
-        nursery.kill()
+    yield make
+    nursery.kill()
 
 
 def die_while_planning(life: Life) -> None:
