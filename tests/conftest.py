@@ -1,5 +1,6 @@
 """The world, made anew for each test that asks for it."""
 
+import gc
 import shutil
 import socket
 from collections.abc import Callable, Iterator
@@ -29,6 +30,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         live = [item for item in items if item.get_closest_marker("live")]
         config.hook.pytest_deselected(items=live)
         items[:] = [item for item in items if item not in live]
+
+
+def pytest_collection_finish() -> None:
+    """Spare the collector what the imports left: walking through it again and again is a tenth of the run."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
 
 
 @pytest.fixture(scope="session")
