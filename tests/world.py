@@ -21,7 +21,7 @@ from localmodel import Model, Scenario
 REPOSITORY = "acme/tally"
 LABEL = "agent-build"
 SECRET = "it is a secret"
-PATIENCE = 30.0
+PATIENCE = 60.0
 """Seconds a step may take before a test gives up."""
 
 _STATE = sa.text("SELECT state FROM phasegate_build WHERE id = 1")

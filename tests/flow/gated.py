@@ -55,7 +55,7 @@ def two(new_world: NewWorld, *conversations: dict[str, Any], **options: Any) -> 
 @contextmanager
 def held(world: World, conversation: str, turn: int = 0) -> Iterator[None]:
     """Let the first commit be green, and go on while the model is silent in a later conversation."""
-    world.model.inject("stall", conversation=conversation, turn=turn, after=0, seconds=20)
+    world.model.inject("stall", conversation=conversation, turn=turn, after=0, seconds=90)
     world.reports()
     world.wait(lambda: stalls(world, conversation), f"a stall in {conversation}")
     world.settle()

@@ -92,7 +92,7 @@ def test_a_persons_commit_in_the_moment_of_our_push_is_kept_below_it(new_world):
 
 def test_a_persons_commit_stops_a_repair_until_it_was_judged(new_world):
     with one(new_world, MENDED) as world:
-        world.model.inject("stall", conversation="repair 1", after=0, seconds=20)
+        world.model.inject("stall", conversation="repair 1", after=0, seconds=90)
         red = world.reports("failure")
         world.wait(lambda: stalls(world, "repair 1"), "the repair")
         mine = push(world, CLASH, "def part1():\n    return 1 + 0\n")
@@ -196,7 +196,7 @@ def test_a_deleted_branch_pauses_and_goes_on_where_it_was_restored(new_world, wo
     with two(new_world) as world:
         head, branch = world.head, world.branch_name
         if work:
-            world.model.inject("stall", conversation=work, after=0, seconds=20)
+            world.model.inject("stall", conversation=work, after=0, seconds=90)
             world.reports()
             world.wait(lambda: stalls(world, work), "the second phase")
         world.hub.delete_branch(world.repository, branch, by="maria")

@@ -83,6 +83,14 @@ def pushed(new_world: NewWorld, *conversations: dict[str, Any], **options: Any) 
         yield world
 
 
+def finishes(world: World) -> dict[str, Any]:
+    """Approve the plan that waits, have CI report on its one commit, and return the record of the done build."""
+    world.says("/approve-plan")
+    world.until("awaiting_checks")
+    world.reports()
+    return world.until("done")
+
+
 # Planning
 
 
@@ -105,6 +113,11 @@ def test_a_third_plan_that_cannot_be_built_pauses_with_the_reasons_and_resume_pl
         world.model.load(small())
         world.answers("/resume")
         assert world.until("awaiting_approval")["plan"]["version"] == 1
+        record = finishes(world)
+    assert [(a["outcome"], a["failure"]) for a in record["attempts"][:2]] == [
+        ("failed", "bad_plan"),
+        ("done", None),
+    ]
 
 
 def test_a_plan_that_would_touch_a_protected_path_goes_back(new_world):
@@ -123,6 +136,7 @@ def test_a_policy_that_cannot_be_read_is_answered_with_line_and_reason_and_nothi
         mended = world.hub.push_commit(world.repository, "main", {POLICY: "line_cap: 300\n"}, "Mend", "maria")
         world.answers("/resume")
         assert world.until("awaiting_approval")["base"] == mended
+        assert finishes(world)["attempts"][0]["failure"] == "bad_policy"
 
 
 # What may be written

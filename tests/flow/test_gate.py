@@ -20,6 +20,8 @@ from tests.world import small
 
 WORKFLOW = {".github/workflows/ci.yml": "on: pull_request\n"}
 OWN = {"required": ()}
+LATE = {**OWN, "files": WORKFLOW}
+"""Nothing names the checks, but there is a workflow, so the first of them is waited for."""
 
 
 def reruns(world):
@@ -126,7 +128,7 @@ def test_a_commit_without_any_check_asks_and_goes_on_by_a_persons_word(new_world
 
 
 def test_a_repository_with_workflows_is_given_its_whole_time_before_that_is_asked(new_world):
-    with one(new_world, files=WORKFLOW, **OWN) as world:
+    with one(new_world, **LATE) as world:
         outlast(world)
         assert world.stored().state == "awaiting_checks"
         world.reports()
@@ -134,7 +136,7 @@ def test_a_repository_with_workflows_is_given_its_whole_time_before_that_is_aske
 
 
 def test_the_suite_of_an_app_that_never_reports_is_not_waited_for(new_world):
-    world = new_world(small(), **QUICK, **OWN)
+    world = new_world(small(), **QUICK, **LATE)
     world.hub.faults.zombie_suite = True
     with world.running():
         world.approves()
@@ -174,7 +176,7 @@ def test_what_could_not_be_read_is_neither_green_nor_missing(new_world):
 
 
 def test_a_workflow_that_is_queued_holds_the_gate_before_its_jobs_are_listed(new_world):
-    with one(new_world, **OWN) as world:
+    with one(new_world, **LATE) as world:
         workflow(world, "queued")
         world.reports()
         outlast(world)
@@ -185,7 +187,7 @@ def test_a_workflow_that_is_queued_holds_the_gate_before_its_jobs_are_listed(new
 
 def test_a_check_that_appears_after_the_rest_was_green_is_waited_for(new_world):
     """Nothing names the checks here, so the same set has to be seen green twice."""
-    with one(new_world, checks_settle_seconds=1.5, **OWN) as world:
+    with one(new_world, checks_settle_seconds=1.5, **LATE) as world:
         world.reports()
         world.wait(lambda: world.record["phases"][0]["checks"], "a first look at green")
         world.hub.report_check(world.repository, world.head, name="lint", status="in_progress")
@@ -196,7 +198,7 @@ def test_a_check_that_appears_after_the_rest_was_green_is_waited_for(new_world):
 
 
 def test_a_check_that_appears_within_the_settle_time_stops_the_next_phase(new_world):
-    with two(new_world, checks_settle_seconds=20) as world, held(world, "phase 2"):
+    with two(new_world, checks_settle_seconds=90) as world, held(world, "phase 2"):
         world.hub.report_check(world.repository, world.head, name="lint", status="in_progress")
         until_moved(world, "checks_reopened")
         assert world.until("awaiting_checks")["phase"] == 1
@@ -215,7 +217,7 @@ def test_a_check_that_appears_after_the_settle_time_leaves_the_next_phase_alone_
 
 
 def test_a_late_check_that_is_green_disturbs_nobody(new_world):
-    with two(new_world, checks_settle_seconds=20) as world, held(world, "phase 2"):
+    with two(new_world, checks_settle_seconds=90) as world, held(world, "phase 2"):
         world.reports(name="lint")
         noticed(world)
         assert (world.stored().state, stalls(world, "phase 2")) == ("running", True)
@@ -237,7 +239,7 @@ def test_a_released_gate_stays_released_whatever_its_checks_say_later(new_world)
     with two(new_world, files={POLICY: "repairs: 0\n"}) as world:
         world.reports("failure")
         world.until("paused")
-        world.model.inject("stall", conversation="phase 2", after=0, seconds=20)
+        world.model.inject("stall", conversation="phase 2", after=0, seconds=90)
         world.answers("/skip-checks It is the runner.")
         world.wait(lambda: stalls(world, "phase 2"), "the second phase")
         world.reports("failure", rerun=True)

@@ -314,7 +314,7 @@ def test_a_green_commit_that_turns_red_stops_the_next_phase_and_is_repaired_firs
 
 def test_a_repair_stops_when_the_check_was_run_again_and_is_green(new_world):
     with one(new_world, MENDED) as world:
-        world.model.inject("stall", conversation="repair 1", after=0, seconds=20)
+        world.model.inject("stall", conversation="repair 1", after=0, seconds=90)
         red = world.reports("failure")
         world.wait(lambda: stalls(world, "repair 1"), "a repair")
         world.reports()
