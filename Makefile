@@ -6,7 +6,7 @@ EDITABLE ?= --editable
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo test lint lock clean
+.PHONY: install demo test breakages lint lock clean
 
 install: $(STAMP)
 
@@ -25,6 +25,10 @@ demo: install
 # Most flow tests wait for something, so more processes than cores.
 test: install
 	$(BIN)/python -m pytest --numprocesses 4 --dist worksteal $(ARGS)
+
+# Breaks the code line by line to see the tests turn red. make breakages ARGS="lease"  tries a part
+breakages: install
+	$(BIN)/python -m tests.breakages $(ARGS)
 
 lint: install
 	$(BIN)/ruff check .

@@ -1,4 +1,4 @@
-"""Breaks the code one line at a time and shows that the tests notice: `python tests/breakages.py [word…]`.
+"""Breaks the code one line at a time and shows that the tests notice: `make breakages ARGS="word…"`.
 
 Works on copies of the tree. The named tests must pass unbroken first: a check that is set up wrongly is red too.
 Exits 1 where a breakage survives or could not be tried. Words choose the breakages whose name holds one of them.
