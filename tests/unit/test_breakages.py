@@ -12,4 +12,6 @@ def test_a_breakage_stands_once_in_its_file_and_names_tests_that_exist(breakage)
     assert (ROOT / breakage.file).read_text().count(breakage.old) == 1
     for path, _, name in (test.partition("::") for test in breakage.tests):
         tree = ast.parse((ROOT / path).read_text())
-        assert name in [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
+        assert name.partition("[")[0] in [
+            node.name for node in tree.body if isinstance(node, ast.FunctionDef)
+        ]
