@@ -47,7 +47,7 @@ def create(parts: Parts, router: Router, ready: Callable[[], bool]) -> FastAPI:
 
     @app.get("/readyz")
     async def readiness() -> Response:
-        """Answer 200 once deliveries can be kept and worked off, else 503."""
+        """Answer 200 while deliveries can be kept and are worked off, else 503."""
         works = ready() and await run_in_threadpool(_database_answers, parts)
         return JSONResponse({"status": "ready" if works else "not ready"}, status_code=200 if works else 503)
 

@@ -41,7 +41,7 @@ class Worker:
         self._again: set[int] = set()
         self._busy: set[int] = set()
         self._asked: datetime | None = None
-        self.ready = False
+        self._started = False
 
     def _run(self) -> None:
         asyncio.set_event_loop(self.loop)
@@ -70,15 +70,25 @@ class Worker:
             look=lambda build_id, number: self._timer(parts, build_id, number),
         )
         self.call(self._begin(parts))
-        self.ready = True
+        self._started = True
+
+    @property
+    def ready(self) -> bool:
+        """Whether the worker was started and every one of its loops still runs."""
+        return self._started and not any(task.done() for task in self._tasks)
 
     async def _begin(self, parts: Parts) -> None:
-        for work in (self._inbox, self._outbox, self._gates, self._reconcile):
-            self._tasks.append(asyncio.create_task(work(parts)))
+        for name, work in (
+            ("inbox", self._inbox),
+            ("outbox", self._outbox),
+            ("gates", self._gates),
+            ("reconcile", self._reconcile),
+        ):
+            self._tasks.append(asyncio.create_task(work(parts), name=name))
 
     def close(self, parts: Parts) -> None:
         """Let running calls come to their end, stop, and close what was opened."""
-        self.ready = False
+        self._started = False
         parts.draining.set()
         self.call(self._drained(parts))
         parts.engine.close()
@@ -100,21 +110,10 @@ class Worker:
         await parts.github.close()
 
     async def _inbox(self, parts: Parts) -> None:
-        while True:
-            parts.bells.inbox.clear()
-            await bugs.guarded(_calm(inbox.drain(parts, self._router)), loop="inbox")
-            await _bell(parts.bells.inbox, await self._pause(parts))
+        await _rounds(parts, parts.bells.inbox, lambda: inbox.drain(parts, self._router), loop="inbox")
 
     async def _outbox(self, parts: Parts) -> None:
-        while True:
-            parts.bells.outbox.clear()
-            await bugs.guarded(_calm(outbox.drain(parts)), loop="outbox")
-            await _bell(parts.bells.outbox, await self._pause(parts))
-
-    async def _pause(self, parts: Parts) -> float:
-        """Return how long nothing is due."""
-        due = await parts.database.ask(store.next_due)
-        return _TICK if due is None else min(max((due - now()).total_seconds(), 0.05), _TICK)
+        await _rounds(parts, parts.bells.outbox, lambda: outbox.drain(parts), loop="outbox")
 
     async def _gates(self, parts: Parts) -> None:
         while True:
@@ -203,6 +202,27 @@ async def _calm(work: Awaitable[object]) -> None:
         await work
     except BotError as error:
         _log.warning("later", error=str(error))
+
+
+async def _rounds(
+    parts: Parts, bell: asyncio.Event, work: Callable[[], Awaitable[object]], *, loop: str
+) -> None:
+    """Do `work` whenever the bell rings or something is due, for ever; an error costs one round."""
+    while True:
+        bell.clear()
+        if await bugs.guarded(_round(parts, bell, work), loop=loop):
+            await _bell(bell, _TICK)
+
+
+async def _round(parts: Parts, bell: asyncio.Event, work: Callable[[], Awaitable[object]]) -> None:
+    await _calm(work())
+    await _bell(bell, await _pause(parts))
+
+
+async def _pause(parts: Parts) -> float:
+    """Return how long nothing is due."""
+    due = await parts.database.ask(store.next_due)
+    return _TICK if due is None else min(max((due - now()).total_seconds(), 0.05), _TICK)
 
 
 async def _bell(bell: asyncio.Event, seconds: float) -> None:
