@@ -2,28 +2,26 @@
 
 from datetime import timedelta
 from decimal import Decimal
-from typing import Any, Protocol
+from typing import Any
 
 from sqlmodel import Session
 
-from bot import advice, comments, outbox, plans, store, turns
+from bot import advice, comments, outbox, plans, sanitize, store, turns
 from bot.advice import History
 from bot.errors import FailureKind
-from bot.parts import Parts
+from bot.parts import Parts, Reading
 from bot.policy import Rules
 from bot.states import State
 from bot.tables import Attempt, Build, PhaseState, PlanVersion, Turn, now
 
 
-class RulesOf(Protocol):
-    """What knows the rules of a build: the parts of a running bot, or just its settings."""
+def record(db: Session, reading: Reading, build: Build) -> dict[str, Any]:
+    """Return the record of a build without any secret; money is in USD, times are ISO 8601 in UTC."""
+    whole: dict[str, Any] = sanitize.redact_all(_whole(db, reading, build), reading.settings.secrets)
+    return whole
 
-    def rules(self, build: Build) -> Rules:
-        """Return what policy and settings together say."""
 
-
-def record(db: Session, rules_of: RulesOf, build: Build) -> dict[str, Any]:
-    """Return the record of a build; money is in USD, times are ISO 8601 in UTC."""
+def _whole(db: Session, reading: Reading, build: Build) -> dict[str, Any]:
     number = build.id or 0
     version = store.plan(db, number)
     plan = plans.Plan.model_validate_json(version.plan) if version else None
@@ -31,7 +29,7 @@ def record(db: Session, rules_of: RulesOf, build: Build) -> dict[str, Any]:
     for turn in store.turns_of_build(db, number):
         journal.setdefault(turn.attempt_id, []).append(turn)
     attempts = [_attempt(a, journal.get(a.id or 0, [])) for a in store.attempts(db, number)]
-    rules = rules_of.rules(build)
+    rules = reading.rules(build)
     forecast = plans.forecast_plan(plan, rules.executor_model) if plan else (Decimal(0), Decimal(0))
     moves = store.moves(db, number)
     return {

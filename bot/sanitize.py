@@ -8,6 +8,7 @@ import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 from urllib.parse import quote
 
 from markdown_it import MarkdownIt
@@ -186,6 +187,17 @@ def redact(text: str, secrets: Iterable[str] = ()) -> str:
     for _, shape in SHAPES:
         text = shape.sub(REDACTED, text)
     return USERINFO.sub(REDACTED, HEADER.sub(rf"\1{REDACTED}", text))
+
+
+def redact_all(value: Any, secrets: Iterable[str] = ()) -> Any:
+    """Return plain data with every text in it redacted; keys are ours and stay."""
+    if isinstance(value, str):
+        return redact(value, secrets)
+    if isinstance(value, dict):
+        return {key: redact_all(one, secrets) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [redact_all(one, secrets) for one in value]
+    return value
 
 
 def find_secrets(text: str, secrets: Iterable[str] = ()) -> list[Finding]:

@@ -154,3 +154,18 @@ def test_the_last_good_commit_is_that_of_the_last_finished_phase(db: Session, bu
     assert records.last_good(db, build) == FIRST
     store.phase(db, 1, 1).finished_at = None
     assert records.last_good(db, build) == ""
+
+
+def test_every_text_of_the_record_is_cleared_of_secrets(db: Session, build: Build, tmp_path: Path) -> None:
+    """Those of this process and those that look like one, however deep they lie."""
+    known = reading(tmp_path)
+    planted = f"ghp_{'a1B2' * 9} {known.settings.anthropic_api_key.get_secret_value()}"
+    store.attempt(db, 2).detail = f"Attempt: {planted}"
+    store.add_move(db, 1, "running", "paused", "attempt_failed", "attempt 2", f"Move: {planted}")
+    verdict = {"outcome": "red", "reason": f"Reason: {planted}", "results": [{"title": f"Title: {planted}"}]}
+    phase = store.phase(db, 1, 1)
+    phase.verdict, phase.decisions = json.dumps(verdict), json.dumps([f"Decision: {planted}"])
+    told = json.dumps(records.record(db, known, build))
+
+    for place in ("Attempt", "Move", "Reason", "Title", "Decision"):
+        assert f"{place}: [redacted] [redacted]" in told
