@@ -282,6 +282,6 @@ def repository_url(parts: Parts, build: Build) -> str:
 
 
 def details_url(parts: Parts, build: Build) -> str:
-    """Return the build's own page, or nothing where this bot has no public address."""
+    """Return where the build's record is, or nothing where this bot has no public address."""
     public = parts.settings.public_url
-    return f"{public.rstrip('/')}/builds/{build.id}" if public else ""
+    return f"{public.rstrip('/')}/builds/{build.id}.json" if public else ""

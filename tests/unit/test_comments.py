@@ -97,7 +97,7 @@ def test_the_plan_shows_phases_cost_and_how_to_approve_it() -> None:
     waiting = record(state="awaiting_approval", pull_request=None)
 
     assert (
-        comments.plan(waiting, repository_url=URL, details_url="https://bot.example/builds/12")
+        comments.plan(waiting, repository_url=URL, details_url="https://bot.example/builds/12.json")
         == f"""\
 ### Plan v1 · `3f9c1a7`
 
@@ -120,7 +120,7 @@ Forecast $0.12–0.48 · cap $10.00 · spent $0.15 · size small
 
 Reply `/approve-plan 3f9c1a7` to build it, or `/revise-plan what to change` to have it changed.
 
-[Details](https://bot.example/builds/12)"""
+[Details](https://bot.example/builds/12.json)"""
     )
 
 
