@@ -451,7 +451,7 @@ def check(rules: Rules) -> None:
     ]
     if missing := [f"`{key}`" for key, wanted in asked if wanted]:
         raise UserError(f"`{FILE}` asks for {', '.join(missing)}, which I cannot do yet. Take it out.")
-    for model in (rules.planner_model, rules.executor_model, rules.verifier_model):
+    for model in (rules.planner_model, rules.executor_model, rules.verifier_model, *rules.ladder):
         pricing.window(model)
 
 

@@ -24,6 +24,7 @@ from pydantic_core import PydanticUndefined
 from pydantic_core.core_schema import ValidationInfo
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from bot import pricing
 from bot.errors import SettingsError
 
 PEM = re.compile(r"-----BEGIN ([A-Z ]+)-----(.*?)-----END \1-----", re.DOTALL)
@@ -66,6 +67,14 @@ def _split_list(value: Any) -> Any:
     if isinstance(value, str):
         return tuple(part.strip() for part in value.split(",") if part.strip())
     return value
+
+
+def _priced(model: str) -> str:
+    if not pricing.known(model):
+        raise ValueError(
+            f"must name models of known price, not {model}; known are {', '.join(pricing.models())}"
+        )
+    return model
 
 
 def _check_ladder(models: tuple[str, ...]) -> tuple[str, ...]:
@@ -113,7 +122,9 @@ def _database(text: str) -> str:
 
 
 Url = Annotated[str, AfterValidator(_plain_url)]
-Model = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/@-]*$", max_length=200)]
+Model = Annotated[
+    str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/@-]*$", max_length=200), AfterValidator(_priced)
+]
 Count = Annotated[int, Field(ge=1)]
 Duration = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Dollars = Annotated[Decimal, Field(gt=0, allow_inf_nan=False)]
@@ -227,6 +238,13 @@ class Settings(BaseSettings):
     def _some_secret(cls, value: SecretStr) -> SecretStr:
         if not _split_list(value.get_secret_value()):
             raise ValueError("must hold at least one secret")
+        return value
+
+    @field_validator("anthropic_api_key")
+    @classmethod
+    def _fits_header(cls, value: SecretStr) -> SecretStr:
+        if not re.fullmatch(r"[!-~]+", value.get_secret_value()):
+            raise ValueError("holds a space or another character that no key has; copy it again")
         return value
 
     @field_validator("data_dir")

@@ -101,6 +101,18 @@ def test_a_start_without_two_settings_stops_with_a_sentence_for_each(new_world: 
     assert not (world.folder / LOCK).exists()
 
 
+def test_a_start_with_a_key_that_no_header_can_carry_stops_before_anything_is_served(
+    new_world: NewWorld,
+) -> None:
+    world = new_world()
+    with served(world, key="two words") as process:
+        assert process.wait(30) == 1
+
+    assert said(world) == (
+        "ANTHROPIC_API_KEY holds a space or another character that no key has; copy it again.\n"
+    )
+
+
 def test_a_second_process_on_the_same_data_refuses_to_start_and_the_first_goes_on(
     new_world: NewWorld,
 ) -> None:

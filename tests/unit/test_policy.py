@@ -287,6 +287,17 @@ def test_every_key_of_the_policy_reaches_the_rules():
         assert different == [name]
 
 
+@pytest.mark.parametrize("place", ["planner: m-1", "executor: m-1", "verifier: m-1", "ladder: [m-1]"])
+def test_a_model_of_no_known_price_is_refused_wherever_the_policy_names_it(place: str):
+    class Known(Operator):
+        planner_model = executor_model = verifier_model = "claude-opus-5-5"
+        model_ladder = ("claude-opus-5-5",)
+
+    policy.check(effective(Policy(), Known()))
+    with pytest.raises(UserError, match="no price for the model `m-1`"):
+        policy.check(effective(parse(f"models: {{{place}}}"), Known()))
+
+
 def test_the_schema_lists_every_key_with_its_default():
     rows = schema().splitlines()
 

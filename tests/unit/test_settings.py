@@ -174,7 +174,11 @@ def test_all_faults_are_told_at_once(environ):
         ("CONCURRENT_ATTEMPTS_PER_INSTALLATION", "1.5"),
         ("PLANNER_MODEL", "two words"),
         ("MODEL_LADDER", ","),
-        ("MODEL_LADDER", "a,b,a"),
+        ("PLANNER_MODEL", "claude-foo-1"),
+        ("EXECUTOR_MODEL", "claude-foo-1"),
+        ("VERIFIER_MODEL", "claude-foo-1"),
+        ("MODEL_LADDER", "claude-haiku-5-5,claude-foo-1"),
+        ("MODEL_LADDER", "claude-opus-5-5,claude-haiku-5-5,claude-opus-5-5"),
         ("LABEL", "   "),
         ("LABEL", "x" * 51),
         ("GITHUB_WEBHOOK_SECRET", " , "),
@@ -197,9 +201,29 @@ def test_fractions_of_seconds_are_welcome(environ):
 
 
 def test_the_ladder_is_a_list_with_commas(environ):
-    environ(**REQUIRED, MODEL_LADDER="weak, strong ,")
+    environ(**REQUIRED, MODEL_LADDER="claude-haiku-5-5, claude-opus-5-5 ,")
 
-    assert load(None).model_ladder == ("weak", "strong")
+    assert load(None).model_ladder == ("claude-haiku-5-5", "claude-opus-5-5")
+
+
+def test_a_model_of_no_known_price_is_named_beside_those_that_have_one(refused):
+    said = refused(PLANNER_MODEL="claude-foo-1", MODEL_LADDER="claude-foo-2,claude-foo-3")
+
+    assert [line.partition(";")[0] for line in said.splitlines()] == [
+        "PLANNER_MODEL must name models of known price, not claude-foo-1",
+        "MODEL_LADDER must name models of known price, not claude-foo-2",
+        "MODEL_LADDER must name models of known price, not claude-foo-3",
+    ]
+    assert "known are claude-haiku-5-5, " in said
+
+
+@pytest.mark.parametrize(
+    "key", ["sk-ant two", "sk-ant\ntwo", "\N{RIGHT DOUBLE QUOTATION MARK}sk-ant", "sk-\xe4nt"]
+)
+def test_a_key_that_no_header_can_carry_is_refused_without_being_shown(refused, key):
+    said = refused(ANTHROPIC_API_KEY=key)
+
+    assert said == "ANTHROPIC_API_KEY holds a space or another character that no key has; copy it again."
 
 
 def test_several_webhook_secrets_are_kept_in_order(environ):
