@@ -7,8 +7,9 @@ from typing import Any
 
 from sqlmodel import Session
 
-from bot import agent, builds, jobs, plans, policy, prompts, records, sanitize, store
+from bot import agent, builds, jobs, orders, plans, policy, prompts, records, sanitize, store
 from bot.errors import AttemptFailed, Denied, FailureKind, Missing, Rejected, UserError
+from bot.github import Repository
 from bot.github_facts import IssueFacts
 from bot.jobs import Job
 from bot.parts import Parts
@@ -50,7 +51,9 @@ async def run(parts: Parts, attempt_id: int) -> None:
     finally:
         await close_workspace(parts, workspace, job.attempt)
     red = await _red_on(parts, job)
-    await parts.database.run(_post, parts, attempt_id, plan, issue, plans.unmatched(plan, paths), red)
+    automatic = await _needs_no_word(repository, job.rules, issue, plan)
+    flagged = plans.unmatched(plan, paths)
+    await parts.database.run(_post, parts, attempt_id, plan, issue, flagged, red, automatic=automatic)
 
 
 class _Submission:
@@ -172,6 +175,8 @@ def _post(
     issue: IssueFacts,
     unmatched: list[str],
     red: list[str],
+    *,
+    automatic: bool,
 ) -> None:
     """Store the plan as the next version, say it and move on, in one transaction."""
     attempt = store.attempt(db, attempt_id)
@@ -195,7 +200,6 @@ def _post(
     builds.end_attempt(db, attempt, "done")
     build.feedback = ""
     records.supersede(db, parts, build, number)
-    automatic = _needs_no_word(parts.rules(build), plan)
     if automatic:
         version.approved_by = "policy"
     trigger = Trigger.PLAN_ACCEPTED if automatic else Trigger.PLAN_READY
@@ -204,5 +208,7 @@ def _post(
     )
 
 
-def _needs_no_word(rules: Rules, plan: Plan) -> bool:
-    return rules.approve == "small-auto" and plans.size(plan) is plans.Size.SMALL
+async def _needs_no_word(repository: Repository, rules: Rules, issue: IssueFacts, plan: Plan) -> bool:
+    """Whether the policy's word is enough: for a small plan, where the issue's author may give it."""
+    small = rules.approve == "small-auto" and plans.size(plan) is plans.Size.SMALL
+    return small and await orders.may_command(repository, issue.author_login, issue.author_id)

@@ -121,7 +121,7 @@ class Policy(_Section):
         "always", description="what a person approves: every plan, all but small plans, or each phase as well"
     )
     untrusted_authors: Literal["each_phase", "plan_only"] = Field(
-        "each_phase", description="what a person approves where the issue's author has no write permission"
+        "plan_only", description="what a person approves where the issue's author has no write permission"
     )
     repairs: int = Field(2, ge=0, le=10, description="further attempts at a phase whose checks are red")
     repair_style: Literal["replace", "append"] = Field(
@@ -447,6 +447,7 @@ def check(rules: Rules) -> None:
     """Refuse rules that ask for what is not built yet, rather than run without it, or for a model of no known price."""
     asked = [
         ("approve: each_phase", rules.approve == "each_phase"),
+        ("untrusted_authors: each_phase", rules.untrusted_authors == "each_phase"),
         ("run_checks", bool(rules.run_checks)),
     ]
     if missing := [f"`{key}`" for key, wanted in asked if wanted]:

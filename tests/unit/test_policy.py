@@ -267,7 +267,7 @@ def test_every_key_of_the_policy_reaches_the_rules():
         "max_phases: 2": "max_phases",
         "line_cap: 2": "line_cap",
         "approve: each_phase": "approve",
-        "untrusted_authors: plan_only": "untrusted_authors",
+        "untrusted_authors: each_phase": "untrusted_authors",
         "repairs: 0": "repairs",
         "repair_style: append": "repair_style",
         "draft: false": "draft",
@@ -296,6 +296,16 @@ def test_a_model_of_no_known_price_is_refused_wherever_the_policy_names_it(place
     policy.check(effective(Policy(), Known()))
     with pytest.raises(UserError, match="no price for the model `m-1`"):
         policy.check(effective(parse(f"models: {{{place}}}"), Known()))
+
+
+@pytest.mark.parametrize(
+    "key", ["approve: each_phase", "untrusted_authors: each_phase", "run_checks: {unit: make test}"]
+)
+def test_what_is_not_built_yet_is_refused_rather_than_left_out(key: str):
+    with pytest.raises(
+        UserError, match=rf"asks for `{key.partition(' {')[0].rstrip(':')}`, which I cannot do yet"
+    ):
+        policy.check(effective(parse(key), Operator()))
 
 
 def test_the_schema_lists_every_key_with_its_default():
