@@ -28,41 +28,58 @@ def keep(db: Session, event: Event, body: bytes) -> bool:
     )
 
 
-async def drain(parts: Parts, router: Router) -> int:
-    """Handle what waits, in order within each repository; return how many deliveries were taken up."""
-    waiting = await parts.database.ask(store.open_deliveries)
-    lines: dict[str, list[Delivery]] = {}
-    for delivery in waiting:
-        lines.setdefault(delivery.repository, []).append(delivery)
-    ends = await asyncio.gather(
-        *(_work_off(parts, router, line) for line in lines.values()), return_exceptions=True
-    )
-    for end in ends:
-        if isinstance(end, BaseException):
-            raise end
-    return len(waiting)
+class Inbox:
+    """Works deliveries off: one task for each repository's line, so that a slow one keeps no other waiting."""
 
+    def __init__(self, router: Router) -> None:
+        self._router = router
+        self._lines: dict[str, asyncio.Task[None]] = {}
 
-async def _work_off(parts: Parts, router: Router, line: list[Delivery]) -> None:
-    for delivery in line:
-        if delivery.not_before is not None and delivery.not_before > now():
-            # Later ones wait behind it: a repository's deliveries are handled in order.
-            return
-        event = event_of(delivery.guid, delivery.event, delivery.body)
+    @property
+    def lines(self) -> list[asyncio.Task[None]]:
+        """The lines that are being worked off."""
+        return list(self._lines.values())
+
+    async def take_up(self, parts: Parts) -> None:
+        """Begin with each repository that has something due and whose line is at rest."""
+        for repository in await parts.database.ask(store.repositories_due):
+            if repository not in self._lines:
+                self._lines[repository] = asyncio.create_task(self._work_off(parts, repository))
+
+    async def _work_off(self, parts: Parts, repository: str) -> None:
         try:
-            bug = await bugs.guarded(_handle(parts, router, event), delivery=event.delivery, key=event.key)
-        except Transient as error:
-            wait = error.retry_after or min(2.0 ** (delivery.tries + 1), 300.0)
-            tries = await parts.database.run(store.delay_delivery, delivery.guid, wait, str(error))
-            _log.warning("delivery delayed", delivery=delivery.guid, seconds=wait, error=str(error))
-            if tries < _GIVE_UP_AFTER:
+            bug = await bugs.guarded(self._each(parts, repository), repository=repository, loop="inbox")
+        finally:
+            del self._lines[repository]
+        if bug is None:
+            # What came while the line ended found it busy.
+            parts.bells.ring_inbox()
+
+    async def _each(self, parts: Parts, repository: str) -> None:
+        """Handle a repository's deliveries in order, as far as nothing has to wait."""
+        while delivery := await parts.database.ask(store.next_delivery, repository):
+            if delivery.not_before is not None and delivery.not_before > now():
+                # Later ones wait behind it: a repository's deliveries are handled in order.
                 return
-            bug = error
-        except BotError as error:
-            _log.warning("delivery refused", delivery=delivery.guid, error=str(error))
-            await parts.database.run(store.close_delivery, delivery.guid, str(error))
-            continue
-        await parts.database.run(_close, parts, event, bug)
+            await _take(parts, self._router, delivery)
+
+
+async def _take(parts: Parts, router: Router, delivery: Delivery) -> None:
+    try:
+        event = event_of(delivery.guid, delivery.event, delivery.body)
+        bug = await bugs.guarded(_handle(parts, router, event), delivery=event.delivery, key=event.key)
+    except Transient as error:
+        wait = error.retry_after or min(2.0 ** (delivery.tries + 1), 300.0)
+        tries = await parts.database.run(store.delay_delivery, delivery.guid, wait, str(error))
+        _log.warning("delivery delayed", delivery=delivery.guid, seconds=wait, error=str(error))
+        if tries < _GIVE_UP_AFTER:
+            return
+        bug = error
+    except BotError as error:
+        _log.warning("delivery refused", delivery=delivery.guid, error=str(error))
+        await parts.database.run(store.close_delivery, delivery.guid, str(error))
+        return
+    await parts.database.run(_close, parts, event, bug)
 
 
 async def _handle(parts: Parts, router: Router, event: Event) -> None:

@@ -13,6 +13,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
+from sqlmodel.sql.expression import SelectOfScalar
 
 from bot.pricing import Usage
 from bot.states import LIVE, WORKING, State
@@ -125,13 +126,34 @@ def keep_delivery(db: Session, delivery: Delivery) -> bool:
 
 def open_deliveries(db: Session, limit: int = 200) -> list[Delivery]:
     """Return deliveries that wait to be handled, those put back for a while among them, oldest first."""
+    return list(db.exec(_open_deliveries().limit(limit)))
+
+
+def next_delivery(db: Session, repository: str) -> Delivery | None:
+    """Return the oldest delivery of a repository that waits to be handled, whether it is due or not."""
+    return db.exec(_open_deliveries().where(Delivery.repository == repository).limit(1)).first()
+
+
+def repositories_due(db: Session) -> list[str]:
+    """Return the repositories with deliveries to handle now, the longest waiting first."""
+    # Only the first in a line is ever put back, so one that is put back holds its whole line.
+    held_until = sa.func.max(Delivery.not_before)
     query = (
-        select(Delivery)
+        select(Delivery.repository)
         .where(col(Delivery.handled_at).is_(None))
-        .order_by(col(Delivery.received_at))
-        .limit(limit)
+        .group_by(col(Delivery.repository))
+        .having(sa.or_(held_until.is_(None), held_until <= now()))
+        .order_by(sa.func.min(Delivery.received_at))
     )
     return list(db.exec(query))
+
+
+def _open_deliveries() -> SelectOfScalar[Delivery]:
+    return (
+        select(Delivery)
+        .where(col(Delivery.handled_at).is_(None))
+        .order_by(col(Delivery.received_at), col(Delivery.guid))
+    )
 
 
 def newest_delivery(db: Session) -> datetime | None:
@@ -393,10 +415,18 @@ def open_notices(db: Session) -> list[Notice]:
     return list(db.exec(query))
 
 
-def next_due(db: Session) -> datetime | None:
-    """Return when the next delayed delivery or comment is due."""
-    deliveries = select(sa.func.min(Delivery.not_before)).where(col(Delivery.handled_at).is_(None))
-    comments = select(sa.func.min(Notice.not_before)).where(col(Notice.posted) < col(Notice.revision))
+def next_due(db: Session, after: datetime) -> datetime | None:
+    """Return when the next delivery or comment that is put back beyond `after` is due."""
+    deliveries = (
+        select(sa.func.min(Delivery.not_before))
+        .where(col(Delivery.handled_at).is_(None))
+        .where(col(Delivery.not_before) > after)
+    )
+    comments = (
+        select(sa.func.min(Notice.not_before))
+        .where(col(Notice.posted) < col(Notice.revision))
+        .where(col(Notice.not_before) > after)
+    )
     moments = [moment for moment in (db.exec(deliveries).one(), db.exec(comments).one()) if moment]
     return min(moments) if moments else None
 

@@ -15,6 +15,7 @@ from bot.errors import Malformed, Refused
 from bot.events import Event, verify
 from bot.parts import Parts
 from bot.routing import Router
+from bot.tables import now
 
 MAX_BODY = 25 * 1024 * 1024
 """GitHub sends no larger delivery."""
@@ -99,7 +100,7 @@ def _keep(parts: Parts, event: Event, body: bytes) -> Response:
 def _database_answers(parts: Parts) -> bool:
     try:
         with parts.database.reading() as db:
-            store.next_due(db)
+            store.next_due(db, now())
     except SQLAlchemyError:
         return False
     return True

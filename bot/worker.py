@@ -33,7 +33,7 @@ class Worker:
     """Owns the loop; drains inbox and outbox, looks at gates, runs attempts."""
 
     def __init__(self, router: Router) -> None:
-        self._router = router
+        self._work = inbox.Inbox(router)
         self.loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="worker", daemon=True)
         self._tasks: list[asyncio.Task[None]] = []
@@ -102,7 +102,7 @@ class Worker:
             await asyncio.sleep(0.05)
 
     async def _end(self, parts: Parts) -> None:
-        tasks = [*self._tasks, *self._looks.values()]
+        tasks = [*self._tasks, *self._work.lines, *self._looks.values()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -110,7 +110,7 @@ class Worker:
         await parts.github.close()
 
     async def _inbox(self, parts: Parts) -> None:
-        await _rounds(parts, parts.bells.inbox, lambda: inbox.drain(parts, self._router), loop="inbox")
+        await _rounds(parts, parts.bells.inbox, lambda: self._work.take_up(parts), loop="inbox")
 
     async def _outbox(self, parts: Parts) -> None:
         await _rounds(parts, parts.bells.outbox, lambda: outbox.drain(parts), loop="outbox")
@@ -215,13 +215,14 @@ async def _rounds(
 
 
 async def _round(parts: Parts, bell: asyncio.Event, work: Callable[[], Awaitable[object]]) -> None:
+    began = now()
     await _calm(work())
-    await _bell(bell, await _pause(parts))
+    await _bell(bell, await _pause(parts, began))
 
 
-async def _pause(parts: Parts) -> float:
-    """Return how long nothing is due."""
-    due = await parts.database.ask(store.next_due)
+async def _pause(parts: Parts, since: datetime) -> float:
+    """Return how long nothing is due that was not due at `since` already."""
+    due = await parts.database.ask(store.next_due, since)
     return _TICK if due is None else min(max((due - now()).total_seconds(), 0.05), _TICK)
 
 
