@@ -12,6 +12,7 @@ import threading
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
+from enum import Enum
 from pathlib import Path
 
 from dbos import DBOS, DBOSClient, DBOSPortableJSONSerializer
@@ -25,9 +26,22 @@ VERSION = "1"
 """Pinned for ever: DBOS runs only workflows of its own version, and ours read their state from our tables."""
 
 ATTEMPTS, TIMERS = "attempts", "timers"
-_RECOVERIES = 20
+RECOVERIES = 20
+"""How often a run is begun again after its process ended; a run that ends the process must not do so for ever."""
 
 _LIVE = ("ENQUEUED", "PENDING", "DELAYED")
+_GIVEN_UP = "MAX_RECOVERY_ATTEMPTS_EXCEEDED"
+
+
+class Fate(Enum):
+    """What became of a run that was handed to DBOS."""
+
+    HELD = "held"
+    """Waiting, delayed or running."""
+    GONE = "gone"
+    """Over, or never kept."""
+    GIVEN_UP = "given up"
+    """Recovered so often that DBOS does not start it again: its process ended each time."""
 
 
 class _Cancelled(logging.Filter):
@@ -123,11 +137,12 @@ class Engine:
             options["queue_partition_key"] = str(partition)
         self._client.enqueue_in_transaction(db, options, *arguments)  # type: ignore[arg-type]
 
-    def dispatched(self, attempt_id: int, run: int) -> bool:
-        """Whether DBOS still holds run `run` of an attempt: waiting, delayed or running."""
+    def fate(self, attempt_id: int, run: int) -> Fate:
+        """Return what became of run `run` of an attempt in DBOS's hands."""
         name = _run_name(attempt_id, run)
         found = self._client.list_workflows(workflow_ids=[name], load_input=False, load_output=False)
-        return bool(found) and found[0].status in _LIVE
+        status = found[0].status if found else ""
+        return Fate.HELD if status in _LIVE else Fate.GIVEN_UP if status == _GIVEN_UP else Fate.GONE
 
     def stop_attempt(self, attempt_id: int) -> None:
         """Abort the attempt if it runs in this process; its open model call is closed."""
@@ -164,7 +179,8 @@ class Engine:
             if task is not None and task.cancelling():
                 raise
         finally:
-            self._running.pop(attempt_id, None)
+            if self._running.get(attempt_id) is work:
+                del self._running[attempt_id]
 
 
 class _Desk:
@@ -200,7 +216,7 @@ async def _drive(attempt_id: int) -> None:
     await _DESK.engine._follow(attempt_id, work)
 
 
-@DBOS.workflow(name="attempt", max_recovery_attempts=_RECOVERIES)
+@DBOS.workflow(name="attempt", max_recovery_attempts=RECOVERIES)
 async def _attempt(attempt_id: int) -> None:
     await _drive(attempt_id)
 
@@ -212,7 +228,7 @@ async def _judge(build_id: int, look: int) -> None:
     )
 
 
-@DBOS.workflow(name="look", max_recovery_attempts=_RECOVERIES)
+@DBOS.workflow(name="look", max_recovery_attempts=RECOVERIES)
 async def _look(build_id: int, look: int) -> None:
     await _judge(build_id, look)
 

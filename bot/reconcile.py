@@ -7,7 +7,8 @@ import structlog
 from sqlmodel import Session
 
 from bot import builds, comments, evidence, following, gate, outbox, records, store, verdicts
-from bot.errors import BotError, Denied, FailureKind, Missing, Rejected, Transient
+from bot.engine import RECOVERIES, Fate
+from bot.errors import AttemptFailed, BotError, Denied, FailureKind, Missing, Rejected, Transient
 from bot.evidence import Case
 from bot.gate import Observation, Outcome, Verdict, WorkflowRun
 from bot.github import Repository
@@ -148,9 +149,8 @@ async def fetch_missed(parts: Parts, asked: datetime | None) -> None:
 async def recover(parts: Parts) -> None:
     """Find what a crash or a lost event left behind: attempts without a run, gates without a look."""
     for build in await parts.database.ask(store.working_builds):
-        if build.attempt is not None and not await _dispatched(parts, build.attempt):
-            _log.warning("attempt without a run", build=build.id, attempt=build.attempt)
-            await parts.database.run(_redispatch, parts, build.id or 0, build.attempt)
+        if build.attempt is not None:
+            await _recover(parts, build.attempt)
     for build in await parts.database.ask(store.live_builds):
         if build.head and build.state in _GATED:
             parts.bells.ring_gate(build.id or 0)
@@ -171,15 +171,29 @@ def _found(db: Session, parts: Parts, build_id: int) -> None:
         outbox.say(db, parts, build, key, comments.found(view))
 
 
-async def _dispatched(parts: Parts, attempt_id: int) -> bool:
-    attempt = await parts.database.ask(store.attempt, attempt_id)
-    return await asyncio.to_thread(parts.engine.dispatched, attempt_id, attempt.runs)
+async def _recover(parts: Parts, attempt_id: int) -> None:
+    """Hand an attempt out again whose run is lost; one that ended the process each time is parked."""
+    runs = (await parts.database.ask(store.attempt, attempt_id)).runs
+    fate = await asyncio.to_thread(parts.engine.fate, attempt_id, runs)
+    if fate is Fate.GONE:
+        await parts.database.run(_redispatch, parts, attempt_id, runs)
+    elif fate is Fate.GIVEN_UP:
+        why = f"The process ended {RECOVERIES} times or more while this attempt ran."
+        await parts.database.run(_park, parts, attempt_id, runs, why)
 
 
-def _redispatch(db: Session, parts: Parts, build_id: int, attempt_id: int) -> None:
-    build = store.build(db, build_id)
-    if build.attempt == attempt_id:
+def _redispatch(db: Session, parts: Parts, attempt_id: int, runs: int) -> None:
+    """Hand an attempt out again, unless it was handed out since its run was looked up."""
+    attempt = store.attempt(db, attempt_id)
+    build = store.build(db, attempt.build_id)
+    if build.attempt == attempt_id and attempt.runs == runs:
+        _log.warning("attempt without a run", build=build.id, attempt=attempt_id)
         builds.redispatch(db, parts, build)
+
+
+def _park(db: Session, parts: Parts, attempt_id: int, runs: int, why: str) -> None:
+    if store.attempt(db, attempt_id).runs == runs:
+        builds.attempt_failed(db, parts, attempt_id, AttemptFailed(FailureKind.BUG, why))
 
 
 async def notice_push(parts: Parts, build_id: int) -> None:

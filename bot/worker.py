@@ -5,6 +5,7 @@ import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from datetime import datetime
 from typing import Any
+from weakref import WeakValueDictionary
 
 import structlog
 
@@ -40,6 +41,7 @@ class Worker:
         self._looks: dict[int, asyncio.Task[None]] = {}
         self._again: set[int] = set()
         self._busy: set[int] = set()
+        self._turns: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
         self._asked: datetime | None = None
         self._started = False
 
@@ -158,6 +160,11 @@ class Worker:
 
     async def attempt(self, parts: Parts, attempt_id: int) -> None:
         """Run one attempt to its end; however it fails, the build hears of it."""
+        # A second run of the same attempt waits its turn, and finds what the first one left.
+        async with self._turns.setdefault(attempt_id, asyncio.Lock()):
+            await self._attempt(parts, attempt_id)
+
+    async def _attempt(self, parts: Parts, attempt_id: int) -> None:
         attempt: Attempt = await parts.database.ask(store.attempt, attempt_id)
         if attempt.outcome:
             return
