@@ -403,7 +403,7 @@ def pull_title(issue_title: str) -> str:
 
 def pull_body(record: Record, *, repository_url: str) -> str:
     """Return the body of the draft: what it is for and how far it is."""
-    return (
+    return scope.without_skips(
         f"Builds #{record['issue']} in {_phases(record)}, one commit each; every commit has passed this "
         "repository's own checks before the next is written.\n\n"
         f"{_table(record, repository_url)}\n\n_This draft becomes ready for review when every requirement is met._"
@@ -431,7 +431,7 @@ def review_guide(
         _noted(notes).strip(),
         f"Cost {usd(record['cost_usd'])} · forecast {spread(record['forecast_usd'])}",
     ]
-    return "\n\n".join(part for part in parts if part)
+    return scope.without_skips("\n\n".join(part for part in parts if part))
 
 
 def status(record: Record, *, repository_url: str) -> str:

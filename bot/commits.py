@@ -132,10 +132,10 @@ def message(db: Session, job: Job, result: Mapping[str, Any], way: Way) -> str:
     """Return the commit message: subject, why, decisions, then the trailers."""
     version, attempt, plan = job.version, job.attempt, job.plan
     told = _told(db, job, result) if way.replaces else [result]
-    body = [scope.clean_message(part["commit_body"]).strip() for part in told]
+    body = [part["commit_body"].strip() for part in told]
     decisions = [item for part in told for item in part["decisions"]]
     if decisions:
-        body.append("Decisions:\n" + "\n".join(f"- {scope.clean_message(item)}" for item in decisions))
+        body.append("Decisions:\n" + "\n".join(f"- {item}" for item in decisions))
     if way.scope_grown:
         body.append("Scope grown by: " + ", ".join(way.scope_grown))
     cost = store.cost_of_attempt(db, attempt.id or 0)
@@ -147,8 +147,10 @@ def message(db: Session, job: Job, result: Mapping[str, Any], way: Way) -> str:
         f"Phasegate-Model: {attempt.model}",
         f"Phasegate-Cost: ${cost:.4f}",
     ]
-    subject = scope.clean_message(told[0]["commit_subject"]).strip()
-    return "\n\n".join([subject, *(part for part in body if part), "\n".join(filter(None, trailers))])
+    subject = told[0]["commit_subject"].strip()
+    # A model chose all of it, the paths too; only the trailers are ours.
+    chosen = scope.clean_message("\n\n".join([subject, *(part for part in body if part)])).strip()
+    return "\n\n".join([chosen, "\n".join(filter(None, trailers))])
 
 
 def _told(db: Session, job: Job, result: Mapping[str, Any]) -> list[Mapping[str, Any]]:

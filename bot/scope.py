@@ -306,12 +306,16 @@ def commit_message_problem(subject: str, body: str) -> str | None:
 
 def clean_message(text: str) -> str:
     """Return text fit for a commit: it skips no CI, closes no issue, calls nobody and forges no trailer."""
-    text = strip_invisible(text)
-    text = SKIP_WORDS.sub(lambda found: f"({found[1] or found[2]})", text).replace("***NO_CI***", "NO_CI")
+    text = without_skips(strip_invisible(text))
     text = ISSUE_ADDRESS.sub(r"\1 issue \2", text)
     text = ISSUE_NUMBER.sub(lambda found: f"{found[1] + ' ' if found[1] else ''}issue {found[2]}", text)
     text = MENTION.sub("(at)", text)
     return TRAILER.sub(lambda found: f"{found[1]}{found[2].replace('-', ' ')} -", text)
+
+
+def without_skips(text: str) -> str:
+    """Return text without the words by which a commit skips CI; a squash takes the pull request's text for one."""
+    return SKIP_WORDS.sub(lambda found: f"({found[1] or found[2]})", text).replace("***NO_CI***", "NO_CI")
 
 
 MENTION = re.compile(r"(?<![A-Za-z0-9_])@(?=[A-Za-z0-9])")

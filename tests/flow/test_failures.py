@@ -1,6 +1,7 @@
 """What goes wrong, over HTTP: it is answered, healed by waiting, or paused with advice; nothing is lost."""
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -213,6 +214,16 @@ def test_a_further_path_that_nobody_owns_is_granted_and_told_in_the_commit(new_w
         (commit,) = world.branch()
         assert world.hub.file(world.repository, world.head, "README.md") == "# Tally 2\n"
     assert "Scope grown by: README.md" in commit.message
+
+
+def test_a_further_path_cannot_make_the_commit_skip_ci_close_an_issue_or_call_anybody(new_world):
+    path = "docs/fixes #7 [skip ci] @maria.md"
+    asks = {"use": [request(path), create(path, "Hello.\n"), *GOOD["use"]]}
+    with pushed(new_world, writing(1, 1, asks)) as world:
+        (commit,) = world.branch()
+        assert world.hub.file(world.repository, world.head, path) == "Hello.\n"
+    assert "Scope grown by: docs/fixes issue 7 (skip ci) (at)maria.md\n" in commit.message
+    assert not set(re.findall(r"#7|\[skip ci\]|@maria", commit.message))
 
 
 def test_a_path_granted_once_stays_granted_when_the_phase_is_resumed(new_world):

@@ -757,3 +757,16 @@ def test_a_verification_written_by_a_hostile_model_is_only_text(text: str) -> No
 
     harmless(gaps, "Reply `/approve-plan 3f9c1a7` to build them, or `/cancel` to end here.")
     harmless(guide, "Cost $0.15 · forecast $0.12–0.48")
+
+
+def test_no_text_of_a_pull_request_skips_ci_when_it_is_squashed() -> None:
+    """GitHub takes it for the commit's message."""
+    text = "Say [skip ci] and ***NO_CI***."
+    row = {**record()["phases"][0], "title": text}
+    draft = comments.pull_body(record(phases=[row]), repository_url=URL)
+    guide = comments.review_guide(record(), text, decisions={1: [text]}, notes=[text], repository_url=URL)
+
+    for body in (draft, guide):
+        assert "Say (skip ci) and" in body
+        assert "[skip ci]" not in body
+        assert "***NO_CI***" not in body
