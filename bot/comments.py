@@ -459,6 +459,11 @@ def no_right(login: str) -> str:
     return f"{login}, only people with write permission can start or steer a build here."
 
 
+def github_refuses(words: str) -> str:
+    """Return the answer to a command that GitHub keeps from being done, in GitHub's own words."""
+    return f"GitHub refused what this needs: {_line(words)}. Mend that, then give the command again."
+
+
 def too_late(word: str, state: str) -> str:
     """Return the one line when a command does not fit the state."""
     return f"`/{word}` does not apply: the build is {state.replace('_', ' ')}."

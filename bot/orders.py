@@ -3,11 +3,12 @@
 import json
 from collections.abc import Callable
 
+import structlog
 from sqlmodel import Session
 
 from bot import builds, commands, comments, outbox, policy, pricing, records, scope, store
 from bot.commands import Command
-from bot.errors import FailureKind, UserError
+from bot.errors import Denied, FailureKind, Missing, Rejected, UserError
 from bot.events import Event
 from bot.github import Repository
 from bot.parts import Parts
@@ -16,6 +17,8 @@ from bot.states import LIVE, State, Trigger
 from bot.tables import Build, now
 
 WRITERS = ("admin", "write")
+
+_log = structlog.get_logger(__name__)
 
 
 async def may_command(repository: Repository, login: str, user_id: int | None) -> bool:
@@ -26,26 +29,44 @@ async def may_command(repository: Repository, login: str, user_id: int | None) -
 
 async def obey(parts: Parts, event: Event) -> None:
     """Take a command out of a comment, check who gave it, do it and show that it was done."""
-    repository = _repository(parts, event)
-    comment_id = event.number("comment", "id") or 0
+    try:
+        done = await _obey(parts, event)
+    except UserError as error:
+        said = str(error)
+    except (Denied, Missing, Rejected) as error:
+        said = comments.github_refuses(str(error))
+    else:
+        if done:
+            await _sign(parts, event, "+1")
+        return
+    await _sign(parts, event, "confused")
+    await parts.database.run(_answer, parts, event, said)
+
+
+async def _obey(parts: Parts, event: Event) -> bool:
+    """Do what a comment asks for and return whether it was done; UserError says why it cannot be."""
     try:
         command = commands.parse(event.text("comment", "body"))
-        if command is None:
-            return
-        await repository.react(comment_id, "eyes")
-        if not await may_command(repository, event.sender_login, event.sender_id):
-            await _refuse(parts, event)
-            return
-        await _prepare(parts, event, command)
-        await _give(parts, event, command)
-    except UserError as error:
-        if not await may_command(repository, event.sender_login, event.sender_id):
-            await _refuse(parts, event)
-            return
-        await repository.react(comment_id, "confused")
-        await parts.database.run(_answer, parts, event, str(error))
-        return
-    await repository.react(comment_id, "+1")
+    except UserError:
+        if await _is_entitled(parts, event):
+            raise
+        return False
+    if command is None:
+        return False
+    await _sign(parts, event, "eyes")
+    if not await _is_entitled(parts, event):
+        return False
+    await _prepare(parts, event, command)
+    await _give(parts, event, command)
+    return True
+
+
+async def _sign(parts: Parts, event: Event, sign: str) -> None:
+    """React to a comment where GitHub lets us: what a person asked for does not hang on it."""
+    try:
+        await _repository(parts, event).react(event.number("comment", "id") or 0, sign)
+    except (Denied, Missing, Rejected) as error:
+        _log.info("no sign given", delivery=event.delivery, sign=sign, error=str(error))
 
 
 async def _prepare(parts: Parts, event: Event, command: Command) -> None:
@@ -87,11 +108,13 @@ async def _check_unedited(parts: Parts, event: Event) -> None:
         raise UserError(comments.edited_since("text"))
 
 
-async def _refuse(parts: Parts, event: Event) -> None:
-    """Turn a person without the right away: a sign each time, a sentence once per issue."""
-    repository = _repository(parts, event)
-    await repository.react(event.number("comment", "id") or 0, "confused")
+async def _is_entitled(parts: Parts, event: Event) -> bool:
+    """Whether the author may command; who may not is turned away: a sign each time, a sentence once per issue."""
+    if await may_command(_repository(parts, event), event.sender_login, event.sender_id):
+        return True
+    await _sign(parts, event, "confused")
     await parts.database.run(say_no_right, parts, event)
+    return False
 
 
 def say_no_right(db: Session, parts: Parts, event: Event) -> None:

@@ -87,6 +87,31 @@ def test_a_person_with_the_role_to_maintain_may_command(planned):
     assert (planned.state, planned.signs) == ("cancelled", {"eyes", "+1"})
 
 
+# Signs
+
+
+@pytest.mark.parametrize("status", [403, 422])
+def test_a_command_counts_where_github_takes_no_reaction(planned, status):
+    """In a locked conversation, or where the author blocked the App."""
+    planned.hub.faults.fail("/reactions$", status, method="POST", body={"message": "No."}, count=9)
+    assert planned.answers("/cancel") == []
+    assert (planned.state, planned.signs) == ("cancelled", set())
+
+
+def test_a_refused_command_is_answered_where_github_takes_no_reaction(planned):
+    planned.hub.faults.fail("/reactions$", 403, method="POST", body={"message": "No."}, count=9)
+    (answer,) = planned.answers("/resume")
+    assert answer.startswith("`/resume` does not apply")
+
+
+@pytest.mark.parametrize("status", [403, 422])
+def test_a_command_that_github_keeps_from_being_done_is_answered_in_its_words(red, status):
+    red.hub.faults.fail("/contents/", status, body={"message": "That is blocked."})
+    (answer,) = red.answers("/resume")
+    assert answer.startswith("GitHub refused what this needs: That is blocked.")
+    assert (red.signs, red.state) == ({"eyes", "confused"}, "paused")
+
+
 # /approve-plan
 
 

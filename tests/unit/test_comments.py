@@ -524,6 +524,10 @@ def test_status_before_there_is_a_plan_is_one_line() -> None:
             "`.github/x.yml` lies in a protected place, which only a person with admin permission may open. "
             "Ask one, or change it yourself.",
         ),
+        (
+            comments.github_refuses("Resource not accessible"),
+            "GitHub refused what this needs: Resource not accessible. Mend that, then give the command again.",
+        ),
         (comments.not_an_issue(), "This is a pull request; a build starts from an issue."),
         (comments.unknown_model("gpt", ["a", "b"]), "I know no price for `gpt`. I know: `a`, `b`."),
         (
