@@ -316,7 +316,7 @@ def stopped(record: Record, why: str) -> str:
 
 
 def why_stopped(action: str, login: str) -> str:
-    """Return why a build stopped: what `login` did to the issue or its pull request."""
+    """Return why a build stopped: what `login` did to the issue, its pull request or the App."""
     did = {
         "closed": "closed the issue",
         "unlabeled": "took the label away",
@@ -324,6 +324,9 @@ def why_stopped(action: str, login: str) -> str:
         "transferred": "moved the issue away",
         "pull_closed": "closed the pull request",
         "paused": "asked for it",
+        "suspended": "suspended the App",
+        "uninstalled": "uninstalled the App",
+        "removed": "took the repository away from the App",
     }
     return f"{login} {did.get(action, action)}"
 

@@ -220,5 +220,5 @@ def ours_branch(event: Event, label: str) -> bool:
 
 
 def installation(event: Event, label: str) -> bool:
-    """Return whether the App itself was installed, removed, suspended or given other repositories."""
+    """Return whether the App itself was installed, removed, suspended, woken or given other repositories."""
     return event.name in ("installation", "installation_repositories")

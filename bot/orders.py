@@ -356,8 +356,8 @@ def stop(db: Session, parts: Parts, build: Build, why: str, by: str) -> None:
         outbox.say(db, parts, build, f"build={build.id} stopped={number}", text)
 
 
-def end_all(db: Session, parts: Parts, live: list[Build], by: str) -> None:
+def end_all(db: Session, parts: Parts, live: list[Build], why: str, by: str) -> None:
     """Cancel builds the App can no longer work on."""
     for build in live:
         if build.state in LIVE:
-            builds.advance(db, parts, build, Trigger.CANCELLED, by=by, detail="the App was uninstalled")
+            builds.advance(db, parts, build, Trigger.CANCELLED, by=by, detail=why)

@@ -67,6 +67,13 @@ def say_at(
     store.after_commit(db, parts.bells.ring_outbox)
 
 
+def say_again(db: Session, parts: Parts, installation_id: int) -> None:
+    """Take up again what an installation would not let us say."""
+    for notice in store.notices_given_up(db, installation_id):
+        notice.posted, notice.tries, notice.not_before, notice.error = notice.revision - 1, 0, None, ""
+    store.after_commit(db, parts.bells.ring_outbox)
+
+
 def clean(parts: Parts, body: str, limit: int = LIMIT) -> str:
     """Return what may leave in public: without the secrets of this process, and at most `limit` characters."""
     # Cut afterwards: half a secret is not known for one.

@@ -404,6 +404,17 @@ def notices(db: Session, build_id: int) -> list[Notice]:
     return list(db.exec(select(Notice).where(Notice.build_id == build_id).order_by(col(Notice.id))))
 
 
+def notices_given_up(db: Session, installation_id: int) -> list[Notice]:
+    """Return comments that GitHub would not take from an installation."""
+    query = (
+        select(Notice)
+        .where(Notice.installation_id == installation_id, Notice.error != "")
+        .where(col(Notice.posted) >= col(Notice.revision))
+        .order_by(col(Notice.id))
+    )
+    return list(db.exec(query))
+
+
 def open_notices(db: Session) -> list[Notice]:
     """Return comments that do not yet say what they should, oldest first."""
     query = (

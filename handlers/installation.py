@@ -1,8 +1,8 @@
-"""Where the App was removed, nothing can go on."""
+"""Where the App was removed nothing can go on; where it was suspended nothing can for a while."""
 
 from sqlmodel import Session
 
-from bot import orders, store
+from bot import comments, orders, outbox, store
 from bot.events import Event, installation
 from bot.parts import Parts
 from bot.routing import Router
@@ -10,7 +10,7 @@ from bot.routing import Router
 router = Router()
 
 
-@router.on("installation.deleted", "installation.suspend", when=installation)
+@router.on("installation.deleted", when=installation)
 async def leave(event: Event, parts: Parts) -> None:
     """Cancel every live build of an installation that is gone."""
     await parts.database.run(_leave, parts, event)
@@ -18,7 +18,26 @@ async def leave(event: Event, parts: Parts) -> None:
 
 def _leave(db: Session, parts: Parts, event: Event) -> None:
     live = store.live_builds(db, installation_id=event.installation_id or 0)
-    orders.end_all(db, parts, live, event.sender_login)
+    why = comments.why_stopped("uninstalled", event.sender_login)
+    orders.end_all(db, parts, live, why, event.sender_login)
+
+
+@router.on("installation.suspend", when=installation)
+async def rest(event: Event, parts: Parts) -> None:
+    """Pause every live build of an installation; what is to be said of it waits until the App may speak again."""
+    await parts.database.run(_rest, parts, event)
+
+
+def _rest(db: Session, parts: Parts, event: Event) -> None:
+    why = comments.why_stopped("suspended", event.sender_login)
+    for build in store.live_builds(db, installation_id=event.installation_id or 0):
+        orders.stop(db, parts, build, why, event.sender_login)
+
+
+@router.on("installation.unsuspend", when=installation)
+async def wake(event: Event, parts: Parts) -> None:
+    """Say what could not be said meanwhile; a person's `/resume` goes on."""
+    await parts.database.run(outbox.say_again, parts, event.installation_id or 0)
 
 
 @router.on("installation_repositories.removed", when=installation)
@@ -31,4 +50,6 @@ async def leave_some(event: Event, parts: Parts) -> None:
 
 def _leave_some(db: Session, parts: Parts, event: Event, ids: list[object]) -> None:
     live = store.live_builds(db, installation_id=event.installation_id or 0)
-    orders.end_all(db, parts, [build for build in live if build.repository_id in ids], event.sender_login)
+    gone = [build for build in live if build.repository_id in ids]
+    why = comments.why_stopped("removed", event.sender_login)
+    orders.end_all(db, parts, gone, why, event.sender_login)

@@ -497,11 +497,36 @@ def test_a_running_call_is_aborted_when_the_issue_is_closed(new_world):
     assert record["phases"][0]["attempts"][0]["outcome"] == "stopped"
 
 
+def installation(world: World) -> int:
+    """The id of the installation of ours."""
+    (ours,) = [one for one in world.hub.state.installations.values() if one.app.slug == "phasegate"]
+    return int(ours.id)
+
+
 def test_an_uninstalled_app_cancels_its_builds(pushed):
-    (installation,) = [one for one in pushed.hub.state.installations.values() if one.app.slug == "phasegate"]
-    pushed.hub.uninstall(installation.id)
+    pushed.hub.uninstall(installation(pushed))
     record = pushed.until("cancelled")
-    assert record["moves"][-1]["detail"] == "the App was uninstalled"
+    assert record["moves"][-1]["detail"].endswith(" uninstalled the App")
+
+
+def test_a_repository_taken_away_from_the_app_cancels_its_build(pushed):
+    pushed.hub.remove_from_installation(installation(pushed), pushed.repository)
+    record = pushed.until("cancelled")
+    assert record["moves"][-1]["detail"].endswith(" took the repository away from the App")
+
+
+def test_a_suspended_app_pauses_its_builds_and_a_person_resumes_them_when_it_is_back(pushed):
+    ours = installation(pushed)
+    pushed.hub.suspend(ours)
+    pushed.until("paused")
+    pushed.hub.suspend(ours, suspended=False)
+    pushed.wait(lambda: "suspended the App. Reply `/resume` to go on" in pushed.comments[-1], "the sentence")
+    assert "Paused in #2" in pushed.comments[0]
+
+    pushed.answers("/resume")
+    pushed.until("awaiting_checks")
+    pushed.reports()
+    pushed.until("done")
 
 
 def test_a_second_build_of_the_same_issue_has_a_branch_of_its_own(planned):

@@ -179,9 +179,10 @@ def test_every_official_example_is_answered_and_only_what_is_ours_is_kept(intake
         "issues.deleted": 1,
         "installation.deleted": 2,
         "installation.suspend": 1,
+        "installation.unsuspend": 1,
         "installation_repositories.removed": 1,
     }
-    assert len(intake.kept()) == before + 9
+    assert len(intake.kept()) == before + 10
 
 
 def test_every_official_example_does_no_harm_when_it_is_about_us(intake: Intake) -> None:

@@ -362,6 +362,7 @@ def test_what_happened_to_the_branch_is_said_in_one_line(said: str, sentence: st
         ("closed", "maria closed the issue"),
         ("unlabeled", "maria took the label away"),
         ("pull_closed", "maria closed the pull request"),
+        ("suspended", "maria suspended the App"),
     ],
 )
 def test_what_a_person_stopped_says_who_did_it_and_how_to_go_on(action: str, why: str) -> None:
