@@ -198,6 +198,10 @@ class Repository(Branches):
         """Post a comment once; after Transient it may stand there, so look before posting it again."""
         return read.comment(await self._talk("POST", f"/issues/{number:d}/comments", {"body": body}))
 
+    async def comment_now(self, comment_id: int) -> Comment:
+        """Return a comment as it is now."""
+        return read.comment(await self._get(f"/issues/comments/{comment_id:d}"))
+
     async def edit_comment(self, comment_id: int, body: str) -> None:
         """Replace the text of a comment of ours."""
         await self._talk("PATCH", f"/issues/comments/{comment_id:d}", {"body": body}, repeatable=True)

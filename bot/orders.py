@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 
 import structlog
 from sqlmodel import Session
@@ -91,21 +92,41 @@ def _keep_policy(db: Session, build_id: int, text: str) -> None:
 
 async def _give(parts: Parts, event: Event, command: Command) -> None:
     if command.word == "approve-plan":
-        await _check_unedited(parts, event)
+        command = await _read_plan(parts, event, command)
     await parts.database.run(_order_once, parts, event, command)
 
 
-async def _check_unedited(parts: Parts, event: Event) -> None:
-    """Refuse to approve a plan whose issue was edited since; the truth about the issue is GitHub's."""
+async def _read_plan(parts: Parts, event: Event, command: Command) -> Command:
+    """Return an approval that names its plan; without a hash that is one its author can have read.
+
+    UserError where the issue was edited since; the truth about issue and comments is GitHub's.
+    """
     build = await parts.database.ask(_build_of, event)
     version = await parts.database.ask(store.plan, build.id or 0) if build else None
     if build is None or version is None or version.approved_at is not None:
-        return
+        return command
     issue = await _repository(parts, event).issue(build.issue)
     if issue.title != version.title:
         raise UserError(comments.edited_since("title"))
     if issue.body != version.issue_body:
         raise UserError(comments.edited_since("text"))
+    read = not command.hash and await _was_read(parts, event, build, version.version)
+    return replace(command, hash=version.hash) if read else command
+
+
+async def _was_read(parts: Parts, event: Event, build: Build, version: int) -> bool:
+    """Whether a plan's comment said what it says before the author wrote, by GitHub's clock.
+
+    Its id is no proof: the first plan takes the place of "I am reading".
+    """
+    notice = await parts.database.ask(store.notice, records.plan_key(build, version))
+    if notice is None or notice.comment_id is None or notice.posted < notice.revision:
+        return False
+    try:
+        shown = await _repository(parts, event).comment_now(notice.comment_id)
+    except Missing:
+        return False
+    return shown.updated_at <= event.text("comment", "created_at")
 
 
 async def _is_entitled(parts: Parts, event: Event) -> bool:
@@ -194,10 +215,10 @@ def _approve(db: Session, parts: Parts, build: Build, command: Command, event: E
         and build.left != State.AWAITING_APPROVAL
     ):
         raise UserError(comments.too_late(command.word, build.state))
-    if command.hash and not version.hash.startswith(command.hash):
-        raise UserError(comments.wrong_hash(command.hash, version.hash, version.version))
-    if not command.hash and not _was_posted(db, build, version.version, before=event):
+    if not command.hash:
         raise UserError(comments.newer_plan(version.version, version.hash))
+    if not version.hash.startswith(command.hash):
+        raise UserError(comments.wrong_hash(command.hash, version.hash, version.version))
     version.approved_by, version.approved_at = event.sender_login, now()
     builds.advance(
         db,
@@ -207,13 +228,6 @@ def _approve(db: Session, parts: Parts, build: Build, command: Command, event: E
         by=event.sender_login,
         detail=f"v{version.version} {version.hash[:7]}",
     )
-
-
-def _was_posted(db: Session, build: Build, version: int, *, before: Event) -> bool:
-    """Whether a person could have read a later plan before they wrote; GitHub's comment ids only grow."""
-    notice = store.notice(db, records.plan_key(build, version))
-    posted = notice.comment_id if notice else None
-    return version == 1 or (posted is not None and posted < (before.number("comment", "id") or 0))
 
 
 def _revise(db: Session, parts: Parts, build: Build, command: Command, event: Event) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from tests.flow.gated import Meanwhile, until_said
 from tests.world import LABEL, World, finish, part, planning, scenario, small, verifying, writing
 
 NewWorld = Callable[..., World]
@@ -194,6 +195,30 @@ def test_an_approval_without_a_hash_never_means_a_plan_that_could_not_be_read_ye
 
     assert any("was posted after your comment: read it" in answer for answer in answers)
     assert planned.state == "awaiting_approval"
+
+
+def test_an_approval_written_while_the_plan_was_made_does_not_mean_a_plan_nobody_had_seen(new_world):
+    """Its delivery comes late, and the first plan takes the place of a comment that stood there before."""
+    world = new_world(small(), checks="", reconcile_seconds=0.5)
+
+    def approves_blindly() -> None:
+        world.hub.faults.drop_deliveries = True
+        world.said = world.says("/approve-plan")
+        written = world.hub.state.now()
+        world.wait(lambda: world.hub.state.now() > written, "the next second of GitHub's clock")
+
+    world.hub.faults.fail_next.append(Meanwhile("GET", r"/commits/\w+/check-runs", approves_blindly))
+    with world.running():
+        world.labels()
+        until_said(world, "Reply `/approve-plan")
+        world.hub.faults.drop_deliveries = False
+        world.wait(lambda: "confused" in world.signs, "the answer")
+        world.settle()
+
+        assert "Plan v1 was posted after your comment: read it" in world.comments[-1]
+        assert world.stored().state == "awaiting_approval"
+        world.says("/approve-plan")
+        world.until("awaiting_checks")
 
 
 def _plan(world: World) -> dict:
