@@ -276,6 +276,20 @@ def base_conflicts(base: str, files: Sequence[str]) -> str:
     )
 
 
+def base_refused(base: str, workflows: Sequence[str], words: str) -> str:
+    """Return why GitHub does not let us bring a branch up to date: its words, or the workflow files it guards."""
+    if workflows:
+        listed = ", ".join(f"`{path}`" for path in workflows)
+        return (
+            f"`{base}` moved, and it changes {listed}. GitHub lets no App without the permission `workflows` "
+            f"bring that to another branch. Merge `{base}` into the branch by hand, then reply `/resume`."
+        )
+    return (
+        f"`{base}` moved, and GitHub refuses to merge it: {words}. "
+        "Mend that, or merge it by hand, then reply `/resume`."
+    )
+
+
 def branch_gone(branch: str) -> str:
     """Return why a build pauses whose branch was deleted."""
     return f"The branch `{branch}` was deleted. Restore it, reopen its pull request and reply `/resume`, or `/cancel`."

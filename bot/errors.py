@@ -48,7 +48,12 @@ class Denied(BotError):
 
 
 class Rejected(BotError):
-    """GitHub understood the call and said no (409 or 422); the message is GitHub's own."""
+    """GitHub understood the call and said no; the message is GitHub's own."""
+
+    def __init__(self, message: str = "", *, status: int = 422) -> None:
+        super().__init__(message)
+        self.status = status
+        """409 is a conflict, 422 any other no."""
 
 
 class Moved(BotError):

@@ -3,10 +3,15 @@
 from sqlmodel import Session
 
 from bot import builds, comments, records, store
-from bot.errors import AttemptFailed, FailureKind, Rejected
+from bot.errors import AttemptFailed, Denied, FailureKind, Rejected
+from bot.github import Repository
 from bot.parts import Parts
 from bot.states import Trigger
 from bot.tables import Attempt, Build, now
+
+_CONFLICT = 409
+_WORKFLOWS = ".github/workflows/"
+"""What an App may not bring to a branch without a permission that ours does not ask for."""
 
 
 async def follow(parts: Parts, build: Build, attempt: Attempt) -> bool:
@@ -49,15 +54,24 @@ async def freshen(parts: Parts, build: Build, attempt: Attempt) -> bool:
         return False
     try:
         merged = await repository.merge(build.branch, build.base_branch)
-    except Rejected as error:
-        ours = await repository.changed_files(build.base_branch, build.branch)
-        theirs = set(await repository.changed_files(build.branch, build.base_branch))
-        both = [path for path in ours if path in theirs]
-        raise AttemptFailed(FailureKind.CONFLICT, comments.base_conflicts(build.base_branch, both)) from error
+    except (Rejected, Denied) as error:
+        raise await _unmerged(repository, build, error) from error
     if merged is None:
         return False
     await parts.database.run(adopt, parts, build, merged, by=_by(attempt), attempt=attempt.id)
     return True
+
+
+async def _unmerged(repository: Repository, build: Build, error: Rejected | Denied) -> AttemptFailed:
+    """Return why the base could not be merged: a conflict, a workflow file, or what GitHub says."""
+    base = build.base_branch
+    theirs = await repository.changed_files(build.branch, base)
+    if isinstance(error, Rejected) and error.status == _CONFLICT:
+        ours = set(await repository.changed_files(base, build.branch))
+        both = [path for path in theirs if path in ours]
+        return AttemptFailed(FailureKind.CONFLICT, comments.base_conflicts(base, both))
+    workflows = [path for path in theirs if path.startswith(_WORKFLOWS)]
+    return AttemptFailed(FailureKind.DENIED, comments.base_refused(base, workflows, str(error)))
 
 
 def adopt(db: Session, parts: Parts, seen: Build, head: str, *, by: str, attempt: int | None = None) -> None:

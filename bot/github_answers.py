@@ -124,7 +124,7 @@ def fault_of(answer: httpx.Response) -> BotError | None:
         return Denied(f"{words}; needs {needed}" if needed else words)
     if status in (404, 410) or status < 400:
         return Missing(words)
-    return Rejected(words)
+    return Rejected(words, status=status)
 
 
 def graphql_fault(answer: httpx.Response, errors: list[dict[str, Any]]) -> BotError:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from localhub.objects import Person
 from tests.flow.gated import (
     POLICY,
     Meanwhile,
@@ -286,5 +287,64 @@ def test_a_base_that_conflicts_pauses_and_names_the_files(new_world, when):
         assert len(shas(world)) == 1
 
         world.hub.push_commit(world.repository, "main", {CLASH: None}, "Take it back", by="maria")
+        world.answers("/resume")
+        until_moved(world, "adopted")
+
+
+def merges_by_hand(world):
+    """Have maria merge the base into the branch, ours where both changed a file; return the merge commit."""
+    objects, head = world.hub.repository(world.repository).objects, world.head
+    maria = Person("maria", "maria@example.org", 1_700_000_000)
+    parents = [head, world.hub.head(world.repository)]
+    merge = objects.write_commit(objects.resolve(f"{head}^{{tree}}"), parents, maria, maria, "Merge main")
+    world.hub.set_branch(world.repository, world.branch_name, merge, by="maria")
+    return merge
+
+
+@pytest.mark.parametrize("when", ["before_phase", "at_end"])
+def test_a_build_whose_base_was_merged_by_hand_comes_to_its_end(new_world, when):
+    with (two if when == "before_phase" else one)(new_world, files=merge_policy(when)) as world:
+        base_moves(world, CLASH, "x = 1\n")
+        world.reports()
+        world.until("paused")
+        merge = merges_by_hand(world)
+        world.answers("/resume")
+        until_head(world, merge)
+        world.reports()
+        if when == "before_phase":
+            world.wait(lambda: world.head != merge, "the second phase")
+            until_head(world, world.head)
+            world.reports()
+        world.until("done")
+
+
+WORKFLOW = ".github/workflows/ci.yml"
+
+
+def test_a_base_with_another_workflow_is_merged_by_a_person(new_world):
+    """The App has no permission to bring workflow files to a branch, not even those of the base."""
+    with one(new_world, files=merge_policy("at_end")) as world:
+        base_moves(world, WORKFLOW, "on: push\n")
+        world.reports()
+        world.until("paused")
+        said = until_said(world, "GitHub refused what this needs")
+        assert f"`main` moved, and it changes `{WORKFLOW}`." in said
+        assert "Merge `main` into the branch by hand, then reply `/resume`." in said
+        merge = merges_by_hand(world)
+        world.answers("/resume")
+        until_head(world, merge)
+        world.reports()
+        world.until("done")
+
+
+def test_a_merge_of_the_base_that_a_rule_forbids_is_told_in_githubs_words(new_world):
+    with one(new_world, files=merge_policy("at_end")) as world:
+        base_moves(world)
+        rule = {"message": "Repository rule violations found"}
+        world.hub.faults.fail("/merges$", 422, method="POST", body=rule)
+        world.reports()
+        world.until("paused")
+        said = until_said(world, "Repository rule violations found")
+        assert "conflict" not in said
         world.answers("/resume")
         until_moved(world, "adopted")

@@ -332,6 +332,16 @@ def test_a_gate_that_waits_without_a_link_says_so_without_a_list() -> None:
             "Merge it by hand, then reply `/resume`.",
         ),
         (
+            comments.base_refused("main", [".github/workflows/ci.yml"], "no"),
+            "`main` moved, and it changes `.github/workflows/ci.yml`. GitHub lets no App without the permission "
+            "`workflows` bring that to another branch. Merge `main` into the branch by hand, then reply `/resume`.",
+        ),
+        (
+            comments.base_refused("main", [], "Repository rule violations found"),
+            "`main` moved, and GitHub refuses to merge it: Repository rule violations found. "
+            "Mend that, or merge it by hand, then reply `/resume`.",
+        ),
+        (
             comments.base_conflicts("main", []),
             "`main` moved, and merging it conflicts. Both sides changed files that GitHub does not name. "
             "Merge it by hand, then reply `/resume`.",
