@@ -90,10 +90,10 @@ def _table(record: Record, repository_url: str) -> str:
         if phase["commit"]:
             sha = phase["commit"]
             state += f" [`{short(sha)}`]({repository_url}/commit/{sha})"
-            earlier = [
-                a["commit"] for a in phase.get("attempts", ()) if a["outcome"] == "done" and a["commit"]
-            ]
-            red = [f"[`{short(c)}`]({repository_url}/commit/{c})" for c in earlier if c != sha]
+            own = [a["commit"] for a in phase.get("attempts", ()) if a["outcome"] == "done" and a["commit"]]
+            # A person's commit in its place says nothing about those before.
+            earlier = [c for c in own if c != sha] if sha in own else []
+            red = [f"[`{short(c)}`]({repository_url}/commit/{c})" for c in earlier]
             state += f" (red before: {', '.join(red)})" if red else ""
         cost = usd(phase["cost_usd"]) if phase["cost_usd"] else spread(phase["forecast_usd"])
         rows.append(f"| {phase['number']} | {_cell(phase['title'])} | {cost} | {state} |")

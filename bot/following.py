@@ -1,14 +1,18 @@
 """A branch is also other people's: what they push on top of ours is judged before anything is built on it."""
 
+import re
+from collections.abc import Sequence
+
 from sqlmodel import Session
 
 from bot import builds, comments, records, store
-from bot.errors import AttemptFailed, Denied, FailureKind, Rejected
-from bot.github import Repository
+from bot.errors import AttemptFailed, Denied, FailureKind, Missing, Rejected
+from bot.github import CommitFacts, Repository
 from bot.parts import Parts
 from bot.states import Trigger
 from bot.tables import Attempt, Build, now
 
+_MADE = re.compile(r"^Phasegate-Attempt: (\d{1,18})$", re.MULTILINE)
 _CONFLICT = 409
 _WORKFLOWS = ".github/workflows/"
 """What an App may not bring to a branch without a permission that ours does not ask for."""
@@ -26,23 +30,37 @@ async def follow(parts: Parts, build: Build, attempt: Attempt) -> bool:
         return False
     if head is None:
         raise AttemptFailed(FailureKind.CONFLICT, comments.branch_gone(build.branch))
-    if not build.trusts_head and not await is_ahead(parts, build, head):
+    rewritten = await _rewritten(parts, build, head)
+    if rewritten is not None and not build.trusts_head:
         raise AttemptFailed(FailureKind.CONFLICT, comments.branch_forced(build.branch))
-    await parts.database.run(adopt, parts, build, head, by=_by(attempt), attempt=attempt.id)
+    await parts.database.run(
+        adopt, parts, build, head, by=_by(attempt), attempt=attempt.id, rewritten=rewritten
+    )
     return True
 
 
 async def follow_head(parts: Parts, build: Build, head: str | None, *, by: str) -> None:
     """Adopt what a person pushed on top of ours; pause where the branch was forced elsewhere or deleted."""
-    if head is not None and (build.trusts_head or await is_ahead(parts, build, head)):
-        await parts.database.run(adopt, parts, build, head, by=by)
-    else:
+    rewritten = await _rewritten(parts, build, head) if head is not None else None
+    if head is None or (rewritten is not None and not build.trusts_head):
         await parts.database.run(_lose, parts, build, gone=head is None, by=by)
+    else:
+        await parts.database.run(adopt, parts, build, head, by=by, rewritten=rewritten)
 
 
 async def is_ahead(parts: Parts, build: Build, head: str) -> bool:
-    """Whether a commit lies on top of where we left the branch."""
-    return (await parts.repository(build).compare(build.head, head)).status == "ahead"
+    """Whether a commit lies on top of where we left the branch, which GitHub may have forgotten."""
+    try:
+        return (await parts.repository(build).compare(build.head, head)).status == "ahead"
+    except Missing:
+        return False
+
+
+async def _rewritten(parts: Parts, build: Build, head: str) -> Sequence[CommitFacts] | None:
+    """Return the commits of a branch that was forced to `head`, oldest first; None where ours are all below it."""
+    if await is_ahead(parts, build, head):
+        return None
+    return await parts.repository(build).commits(head, build.base)
 
 
 async def freshen(parts: Parts, build: Build, attempt: Attempt) -> bool:
@@ -74,10 +92,20 @@ async def _unmerged(repository: Repository, build: Build, error: Rejected | Deni
     return AttemptFailed(FailureKind.DENIED, comments.base_refused(base, workflows, str(error)))
 
 
-def adopt(db: Session, parts: Parts, seen: Build, head: str, *, by: str, attempt: int | None = None) -> None:
+def adopt(
+    db: Session,
+    parts: Parts,
+    seen: Build,
+    head: str,
+    *,
+    by: str,
+    attempt: int | None = None,
+    rewritten: Sequence[CommitFacts] | None = None,
+) -> None:
     """Take the branch's head as it is now; the gate judges it before anything is built on it.
 
-    `seen` is the build as it was when the branch was looked at; `attempt` is the one that asks, if any does.
+    `seen` is the build as it was when the branch was looked at; `attempt` is the one that asks, if any does;
+    `rewritten` are the branch's commits where a person forced it.
     """
     build = _unchanged(db, seen, attempt)
     if build is None:
@@ -86,9 +114,22 @@ def adopt(db: Session, parts: Parts, seen: Build, head: str, *, by: str, attempt
         _start_from(db, parts, build, head)
     elif builds.advance(db, parts, build, Trigger.ADOPTED, by=by, detail=head):
         build.head, build.trusts_head = head, False
+        if rewritten is not None:
+            _stand_in(db, build, rewritten)
         phase = store.phase(db, build.id or 0, build.phase)
         phase.judged, phase.base, phase.pushed_at = head, head, now()
         phase.verdict, phase.reruns, phase.released_by = "", 0, ""
+        records.refresh(db, parts, build)
+
+
+def _stand_in(db: Session, build: Build, rewritten: Sequence[CommitFacts]) -> None:
+    """Let commits that are on the branch stand for the phases whose own are not: amended ones, else the head."""
+    on_branch = {commit.sha for commit in rewritten}
+    made = {int(n): commit.sha for commit in rewritten for n in _MADE.findall(commit.message)}
+    for phase in store.phases(db, build.id or 0):
+        if phase.commit and phase.commit not in on_branch:
+            own = [made[a.id] for a in store.attempts_at(db, build.id or 0, phase.number) if a.id in made]
+            phase.commit = own[-1] if own else build.head
 
 
 def reopen(db: Session, parts: Parts, attempt: Attempt, *, why: str) -> None:

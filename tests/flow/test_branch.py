@@ -2,7 +2,7 @@
 
 import pytest
 
-from localhub.objects import Person
+from localhub.objects import Person, TreeEdit
 from tests.flow.gated import (
     POLICY,
     Meanwhile,
@@ -21,6 +21,7 @@ from tests.world import repairing
 
 MENDED = repairing(1, 1, mends(1, "2", "1"))
 CLASH = "tally/part1.py"
+MARIA = Person("maria", "maria@example.org", 1_700_000_000)
 
 
 def shas(world):
@@ -160,6 +161,62 @@ def test_a_force_push_at_the_gate_pauses_and_resume_takes_the_branch_as_it_stand
         assert shas(world) == [other]
 
 
+def written(world, commit, parent, message):
+    """Have maria write a commit anew on another parent, her note beside it; return it."""
+    objects = world.hub.repository(world.repository).objects
+    note = TreeEdit("NOTES.md", "100644", "blob", objects.write("blob", b"Mine.\n"))
+    tree = objects.write_tree(objects.resolve(f"{commit}^{{tree}}"), [note])
+    return objects.write_commit(tree, [parent], MARIA, MARIA, message)
+
+
+@pytest.mark.parametrize("trailers", [True, False], ids=["with our trailers", "with her own words"])
+def test_an_amended_commit_stands_for_its_phase_and_the_build_comes_to_its_end(new_world, trailers):
+    with one(new_world) as world:
+        (ours,) = world.branch()
+        message = ours.message if trailers else "Part one\n"
+        amended = written(world, ours.sha, world.record["base"], message)
+        world.hub.set_branch(world.repository, world.branch_name, amended, by="maria")
+        world.until("paused")
+        world.answers("/resume")
+        until_head(world, amended)
+        later = push(world, "LATER.md") if trailers else amended
+        until_head(world, later)
+        world.reports()
+        record = world.until("done")
+
+    assert record["phases"][0]["commit"] == amended
+    assert f"[`{amended[:7]}`]" in world.comments[0]
+    assert "red before" not in world.comments[0]
+
+
+def test_a_rebased_branch_keeps_the_commit_of_every_phase(new_world):
+    with two(new_world) as world:
+        first = world.reports()
+        world.wait(lambda: world.head != first, "the second phase")
+        until_head(world, world.head)
+        base = base_moves(world)
+        anew = []
+        for commit in world.branch():
+            anew.append(written(world, commit.sha, anew[-1] if anew else base, commit.message))
+        world.hub.set_branch(world.repository, world.branch_name, anew[-1], by="maria")
+        world.until("paused")
+        world.answers("/resume")
+        until_head(world, anew[-1])
+        world.reports()
+        record = world.until("done")
+
+    assert [phase["commit"] for phase in record["phases"]] == anew
+
+
+def test_a_base_merged_by_the_button_is_judged_and_the_build_comes_to_its_end(new_world):
+    with one(new_world) as world:
+        base_moves(world)
+        merge = merges_by_hand(world)
+        until_head(world, merge)
+        world.reports()
+        world.until("done")
+
+
 def test_only_the_force_push_that_a_person_answered_is_taken(new_world):
     with one(new_world) as world:
         first = forced(world)
@@ -294,9 +351,8 @@ def test_a_base_that_conflicts_pauses_and_names_the_files(new_world, when):
 def merges_by_hand(world):
     """Have maria merge the base into the branch, ours where both changed a file; return the merge commit."""
     objects, head = world.hub.repository(world.repository).objects, world.head
-    maria = Person("maria", "maria@example.org", 1_700_000_000)
     parents = [head, world.hub.head(world.repository)]
-    merge = objects.write_commit(objects.resolve(f"{head}^{{tree}}"), parents, maria, maria, "Merge main")
+    merge = objects.write_commit(objects.resolve(f"{head}^{{tree}}"), parents, MARIA, MARIA, "Merge main")
     world.hub.set_branch(world.repository, world.branch_name, merge, by="maria")
     return merge
 
