@@ -91,16 +91,16 @@ async def _freshen(parts: Parts, job: Job) -> bool:
 
 
 async def _adopt(parts: Parts, job: Job) -> bool:
-    """Take over what an earlier attempt pushed in the moment it was stopped; whether there was such a commit."""
-    if job.attempt.follows is None:
+    """Take over what an earlier attempt pushed in the moment it was stopped; whether there was such a commit.
+
+    Also for `/retry`: what is there is finished and paid, and its checks decide.
+    """
+    own = await parts.database.ask(store.attempts_at, job.build.id or 0, job.attempt.phase)
+    made = {a.commit: a.finish for a in own if a.commit and a.outcome and a.commit != job.build.head}
+    head = await parts.repository(job.build).branch_head(job.build.branch) if made else None
+    if head not in made:
         return False
-    earlier = await parts.database.ask(store.attempt, job.attempt.follows)
-    if (
-        not earlier.commit
-        or await parts.repository(job.build).branch_head(job.build.branch) != earlier.commit
-    ):
-        return False
-    await _settle(parts, job, json.loads(earlier.finish), earlier.commit)
+    await _settle(parts, job, json.loads(made[head]), head)
     return True
 
 

@@ -11,6 +11,7 @@ import pytest
 from rich.console import Console
 
 from bot import show
+from tests.flow.gated import Meanwhile
 from tests.world import (
     World,
     create,
@@ -167,6 +168,29 @@ def test_a_build_that_a_person_paused_goes_on_from_its_edits(new_world):
         world.answers("/resume")
         ends(world)
         assert "tally/part1.py" in world.hub.files(world.repository, world.head)
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_retry_takes_over_the_commit_that_was_pushed_before_the_stop(new_world, number):
+    """It was finished and paid: written once more, it would stand on the branch twice."""
+    world = new_world(scenario(), checks="")
+    faults, pushing = world.hub.faults, "/git/refs$" if number == 1 else "^/graphql updateRefs"
+    away = Meanwhile("POST", pushing, lambda: faults.fail("/pulls(/2)?$", 502, count=1000))
+    faults.fail_next.append(away)
+    with world.running():
+        world.approves()
+        if number == 2:
+            world.until("awaiting_checks")
+            world.reports()
+        world.wait(lambda: world.record["waits"], "a wait after the push")
+        pushed = world.head
+        faults.fail_next.clear()
+        assert world.answers("/retry") == []
+        world.wait(lambda: world.stored().state == "awaiting_checks", "the gate")
+        assert world.head == pushed
+        assert len(world.asked(f"phase {number}")) == 2
+        record = world.record
+        assert (record["phase"], record["phases"][number - 1]["commit"]) == (number, pushed)
 
 
 # Stopped
