@@ -11,6 +11,7 @@ from bot import advice, pricing, records, states, store
 from bot.errors import AttemptFailed, FailureKind
 from bot.parts import Parts
 from bot.plans import Plan
+from bot.slugs import free_name
 from bot.states import State, Trigger, Work
 from bot.tables import Attempt, Build, PhaseState, now
 
@@ -28,8 +29,7 @@ def start(db: Session, parts: Parts, build: Build) -> Build | None:
     """Start a build of an issue and its planning; None where the issue has a live build already."""
     if store.live_build(db, build.repository_id, build.issue) is not None:
         return None
-    earlier = store.count_builds(db, build.repository_id, build.issue)
-    build.branch += f"-{earlier + 1}" if earlier else ""
+    build.branch = free_name(build.branch, store.branches(db, build.repository_id))
     build.state = State.PLANNING
     store.add(db, build)
     _record(db, build, "", "label", by=build.opened_by)

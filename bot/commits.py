@@ -9,11 +9,12 @@ import structlog
 from sqlmodel import Session
 
 from bot import sanitize, scope, store
-from bot.errors import AttemptFailed, Denied, FailureKind, Rejected
+from bot.errors import AttemptFailed, Denied, FailureKind, Moved, Rejected
 from bot.github_facts import FileChange
 from bot.jobs import Job
 from bot.parts import Parts
 from bot.scope import Contract
+from bot.slugs import branch_name, free_name
 from bot.workshop import bring
 from bot.workspace import Workspace
 
@@ -109,13 +110,36 @@ async def _push(parts: Parts, job: Job, way: Way, result: Mapping[str, Any]) -> 
         )
         await parts.database.run(_keep_commit, attempt.id, commit, result)
     if not build.head:
-        await repository.create_branch(build.branch, commit)
+        await _begin_branch(parts, job, commit)
         return commit
     if way.replaces:
         kept = f"refs/phasegate/build-{build.id}/phase-{attempt.phase}/attempt-{attempt.id}"
         await repository.point_ref(kept, build.head)
     await repository.move_branch(build.branch, before=build.head, after=commit, force=way.replaces)
     return commit
+
+
+async def _begin_branch(parts: Parts, job: Job, commit: str) -> None:
+    """Make the build's branch at its first commit; where one of that name is left over, under the next free name."""
+    repository, tried = parts.repository(job.build), set[str]()
+    while True:
+        try:
+            await repository.create_branch(job.build.branch, commit)
+            return
+        except Moved as error:
+            if await repository.holds(job.build.branch, commit):
+                # Made before a crash; a person pushed on top since, and the gate will see that.
+                return
+            _log.info("branch left over", build=job.build.id, error=str(error))
+            tried.add(job.build.branch)
+            job.build.branch = await parts.database.run(_rename, job, tried)
+
+
+def _rename(db: Session, job: Job, tried: set[str]) -> str:
+    build = store.build(db, job.build.id or 0)
+    root = branch_name(build.issue, job.version.title if job.version else "")
+    build.branch = free_name(root, tried | store.branches(db, build.repository_id))
+    return build.branch
 
 
 def _keep_commit(db: Session, attempt_id: int | None, commit: str, result: Mapping[str, Any]) -> None:

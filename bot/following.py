@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from sqlmodel import Session
 
 from bot import builds, comments, records, store
-from bot.errors import AttemptFailed, Denied, FailureKind, Missing, Rejected
+from bot.errors import AttemptFailed, Denied, FailureKind, Rejected
 from bot.github import CommitFacts, Repository
 from bot.parts import Parts
 from bot.states import Trigger
@@ -49,11 +49,8 @@ async def follow_head(parts: Parts, build: Build, head: str | None, *, by: str) 
 
 
 async def is_ahead(parts: Parts, build: Build, head: str) -> bool:
-    """Whether a commit lies on top of where we left the branch, which GitHub may have forgotten."""
-    try:
-        return (await parts.repository(build).compare(build.head, head)).status == "ahead"
-    except Missing:
-        return False
+    """Whether a commit lies on top of where we left the branch."""
+    return await parts.repository(build).holds(head, build.head)
 
 
 async def _rewritten(parts: Parts, build: Build, head: str) -> Sequence[CommitFacts] | None:

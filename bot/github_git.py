@@ -215,6 +215,13 @@ class Branches(Handle):
         """Return how one commit or branch stands to another."""
         return read.comparison(await self._get(_compare(base, head), per_page=1))
 
+    async def holds(self, branch: str, commit: str) -> bool:
+        """Return whether a branch (or commit) is at `commit` or on top of it; not where GitHub has forgotten it."""
+        try:
+            return (await self.compare(commit, branch)).status in ("ahead", "identical")
+        except Missing:
+            return False
+
     async def _tree_entry(self, path: str, change: FileChange | None, room: int) -> dict[str, Any]:
         if change is None:
             # The mode of a deleted entry is asked for and not looked at.

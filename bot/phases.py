@@ -96,12 +96,13 @@ async def _adopt(parts: Parts, job: Job) -> bool:
     Also for `/retry`: what is there is finished and paid, and its checks decide.
     """
     own = await parts.database.ask(store.attempts_at, job.build.id or 0, job.attempt.phase)
-    made = {a.commit: a.finish for a in own if a.commit and a.outcome and a.commit != job.build.head}
-    head = await parts.repository(job.build).branch_head(job.build.branch) if made else None
-    if head not in made:
-        return False
-    await _settle(parts, job, json.loads(made[head]), head)
-    return True
+    noted = {a.commit for a in own if a.outcome == "done"}
+    made = [a for a in own if a.commit and a.outcome and a.commit not in noted]
+    for earlier in reversed(made):
+        if await parts.repository(job.build).holds(job.build.branch, earlier.commit):
+            await _settle(parts, job, json.loads(earlier.finish), earlier.commit)
+            return True
+    return False
 
 
 async def _settle(parts: Parts, job: Job, result: Mapping[str, Any], commit: str) -> None:

@@ -223,12 +223,9 @@ def newest_build(db: Session, repository_id: int, number: int) -> Build | None:
     return db.exec(query).first()
 
 
-def count_builds(db: Session, repository_id: int, number: int) -> int:
-    """Return how many builds an issue has had."""
-    query = select(sa.func.count(col(Build.id))).where(
-        Build.repository_id == repository_id, Build.issue == number
-    )
-    return db.exec(query).one()
+def branches(db: Session, repository_id: int) -> set[str]:
+    """Return the branches of all builds of a repository, those that are over too."""
+    return set(db.exec(select(Build.branch).where(Build.repository_id == repository_id)))
 
 
 def build_on(db: Session, repository_id: int, branch: str) -> Build | None:

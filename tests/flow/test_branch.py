@@ -5,6 +5,7 @@ import pytest
 from localhub.objects import Person, TreeEdit
 from tests.flow.gated import (
     POLICY,
+    QUICK,
     Meanwhile,
     held,
     mends,
@@ -17,7 +18,7 @@ from tests.flow.gated import (
     until_moved,
     until_said,
 )
-from tests.world import repairing
+from tests.world import repairing, small
 
 MENDED = repairing(1, 1, mends(1, "2", "1"))
 CLASH = "tally/part1.py"
@@ -134,6 +135,58 @@ def test_a_persons_commit_during_a_pause_of_their_own_is_judged_on_resume(new_wo
         world.reports()
         world.wait(lambda: len(world.branch()) == 3, "the second phase")
         assert shas(world)[1] == mine
+
+
+# Left over
+
+
+LEFT = "phasegate/issue-1-cache-the-count"
+"""The branch that the issue's first build would have."""
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_branch_left_over_from_elsewhere_is_not_touched_and_the_build_takes_the_next_free_name(
+    new_world, count
+):
+    """As it is found after the database was lost."""
+    world = new_world(small(), **QUICK)
+    names = [LEFT, f"{LEFT}-2"][:count]
+    left = {name: push(world, branch=name) for name in names}
+    with world.running():
+        world.approves()
+        world.until("awaiting_checks")
+        world.reports()
+        record = world.until("done")
+
+    assert record["branch"] == f"{LEFT}-{count + 1}"
+    assert {name: world.hub.head(world.repository, name) for name in names} == left
+    assert len(world.asked("phase 1")) == 1
+
+
+def test_what_happens_to_the_pull_request_of_a_left_over_branch_is_nothing_to_a_new_build(new_world):
+    world = new_world(small(), **QUICK)
+    push(world, branch=LEFT)
+    old = world.hub.open_pull(world.repository, title="Old", head=LEFT, by="maria").number
+    with world.running():
+        world.labels()
+        world.until("awaiting_approval")
+        world.hub.close_issue(world.repository, old, by="maria")
+        world.settle()
+        assert world.stored().state == "awaiting_approval"
+
+
+def test_a_branch_made_before_a_crash_is_ours_though_a_person_pushed_on_top_since(new_world):
+    world = new_world(small(), **QUICK)
+    mine = []
+    world.hub.faults.fail("/git/refs$", 502, method="POST", count=4, after=True)
+    pushes = Meanwhile("GET", "/git/ref/heads/phasegate", lambda: mine.append(push(world, branch=LEFT)))
+    world.hub.faults.fail_next.append(pushes)
+    with world.running():
+        world.approves()
+        world.wait(lambda: mine, "the person's commit")
+        until_head(world, mine[0])
+        assert world.stored().branch == LEFT
+        assert len(world.asked("phase 1")) == 1
 
 
 # Forced or gone

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.slugs import branch_name
+from bot.slugs import branch_name, free_name
 
 
 @pytest.mark.parametrize(
@@ -31,6 +31,12 @@ def test_any_title_gives_a_name_that_git_takes(issue: int, title: str) -> None:
 
     assert re.fullmatch(rf"phasegate/issue-{issue}(-[a-z0-9]+)*", name)
     assert len(name) <= len(f"phasegate/issue-{issue}-") + 40
+
+
+def test_a_name_that_is_taken_gets_the_first_free_number() -> None:
+    assert free_name("a", set()) == "a"
+    assert free_name("a", {"a"}) == "a-2"
+    assert free_name("a", {"a", "a-2", "a-4"}) == "a-3"
 
 
 def test_the_same_title_gives_the_same_name() -> None:
