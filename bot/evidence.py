@@ -11,10 +11,11 @@ from sqlmodel import Session
 
 from bot import gate, sanitize, store, verdicts
 from bot.errors import BotError, Denied, Missing, Rejected
-from bot.gate import CheckRun, GateRules, Observation, Outcome, Required, Result, Verdict, WorkflowRun
+from bot.gate import GateRules, Observation, Outcome, Result, Verdict
 from bot.github import Repository
 from bot.github_facts import PullFacts
 from bot.parts import Parts
+from bot.reports import CheckRun, Required, WorkflowRun
 from bot.tables import Build, PhaseState, now
 
 _LIMIT = 20_000

@@ -11,7 +11,6 @@ import structlog
 
 from bot import github_facts as read
 from bot.errors import BotError, Denied, Missing, Rejected, Transient
-from bot.gate import CheckRun, Required, Status, WorkflowRun
 from bot.github_answers import checked_url, decoded
 from bot.github_client import Client
 from bot.github_facts import (
@@ -28,6 +27,7 @@ from bot.github_facts import (
     RepositoryFacts,
 )
 from bot.github_git import Branches, full_sha, inner_path, repository_path
+from bot.reports import CheckRun, Required, Status, WorkflowRun
 
 __all__ = [
     "Annotation",

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bot.gate import CheckRun, Required, Status, WorkflowRun
+from bot.reports import CheckRun, Required, Status, WorkflowRun
 
 Json = Mapping[str, Any]
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from bot.errors import Denied, Missing, Moved, Rejected, Transient
-from bot.gate import Required
 from bot.github import FileChange, GitHub, Repository
+from bot.reports import Required
 from localhub import Hub, serve
 from localhub.world import PERMISSIONS
 

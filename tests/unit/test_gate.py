@@ -6,7 +6,8 @@ from itertools import count
 import pytest
 
 from bot import gate
-from bot.gate import CheckRun, GateRules, Observation, Outcome, Required, Result, Status, judge
+from bot.gate import GateRules, Observation, Outcome, Result, judge
+from bot.reports import CheckRun, Required, Status, WorkflowRun
 
 SHA = "5" * 40
 START = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
@@ -37,7 +38,7 @@ def run(name="CI", conclusion=None, *, status="completed", workflow=5, suite=1, 
     number = more.pop("id", None) or next(ids)
     going = status if conclusion or status != "completed" else "in_progress"
     more.setdefault("url", f"https://ci.test/{name}")
-    return gate.WorkflowRun(number, name, going, conclusion, suite_id=suite, workflow_id=workflow, **more)
+    return WorkflowRun(number, name, going, conclusion, suite_id=suite, workflow_id=workflow, **more)
 
 
 def seen(*results, **changes):
@@ -50,7 +51,7 @@ def seen(*results, **changes):
         "pr_opened_at": START,
         "checks": tuple(one for one in results if isinstance(one, CheckRun)),
         "statuses": tuple(one for one in results if isinstance(one, Status)),
-        "runs": tuple(one for one in results if isinstance(one, gate.WorkflowRun)),
+        "runs": tuple(one for one in results if isinstance(one, WorkflowRun)),
     }
     return Observation(**{**fields, **changes})
 

@@ -10,19 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.gate import (
-    CheckRun,
     GateRules,
     Observation,
     Outcome,
-    Required,
     Result,
-    Status,
     Verdict,
-    WorkflowRun,
     decode,
     encode,
     judge,
 )
+from bot.reports import CheckRun, Required, Status, WorkflowRun
 
 SHA = "5" * 40
 START = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)

@@ -8,8 +8,8 @@ import pytest
 import respx
 
 from bot.errors import Denied, Missing, Moved, Rejected, Transient
-from bot.gate import Required
 from bot.github import Annotation, AppFacts, Comparison, FileChange, PermissionFacts
+from bot.reports import Required
 from tests.unit.github_bench import (
     API,
     COMMENT,
