@@ -95,6 +95,8 @@ class Verdict:
     waiting_since: datetime | None = None
     """When the clock started; None while it stands still because a person must act."""
     notes: tuple[str, ...] = field(default=())
+    asked: tuple[str, ...] = ()
+    """What a person is asked to clear and has not cleared: keys of results, or a word for the whole commit."""
 
 
 # What a completed check or workflow run counts as; a word that is not here needs a person.
@@ -134,6 +136,9 @@ CLOCK_RUNS = frozenset({Outcome.PENDING, Outcome.TIMED_OUT, Outcome.UNKNOWN})
 SUMMARY_CHARS = 4_000
 NAMES_SHOWN = 5
 DRAFT_ADVICE = " The PR is a draft; if CI leaves drafts out, set `draft: false` in `.github/phasegate.yml`."
+
+# What a person may be asked to clear that no single result stands for.
+UNPROVEN, CONFLICTING = "unproven", "conflict"
 
 # A workflow (its id, or its name where GitHub gives none) and the event that ran it.
 Workflow = tuple[str, str]
@@ -184,6 +189,11 @@ class Case:
     def nothing(self) -> bool:
         """Tell whether CI has said nothing at all."""
         return not self.results and not self.released
+
+    @property
+    def proven(self) -> bool:
+        """Tell whether anything succeeded."""
+        return any(result.said == "success" for result in self.results)
 
     @property
     def clock(self) -> datetime:
@@ -240,10 +250,12 @@ def judge(
         green_since=case.green_since,
         waiting_since=case.clock if answer.outcome in CLOCK_RUNS else None,
         notes=noted(case, answer.outcome),
+        asked=asked(case, answer.outcome),
     )
     if answer.outcome is Outcome.UNKNOWN and case.before:
         # A partial answer disproves nothing: clock and settle time go on from the last whole one.
-        past = {name: getattr(case.before, name) for name in ("fingerprint", "green_since", "waiting_since")}
+        kept = ("fingerprint", "green_since", "waiting_since", "asked")
+        past = {name: getattr(case.before, name) for name in kept}
         verdict = replace(verdict, **past)
     return verdict, answer.again
 
@@ -260,7 +272,8 @@ def decode(plain: Mapping[str, Any]) -> Verdict:
     for moment in ("green_since", "waiting_since"):
         known[moment] = datetime.fromisoformat(plain[moment]) if plain.get(moment) else None
     known["results"] = tuple(Result(**_known(Result, result)) for result in plain.get("results", ()))
-    known["notes"] = tuple(plain.get("notes", ()))
+    for words in ("notes", "asked"):
+        known[words] = tuple(plain.get(words, ()))
     return Verdict(**known)
 
 
@@ -402,6 +415,19 @@ def noted(case: Case, outcome: Outcome) -> tuple[str, ...]:
     return tuple(note for note, holds in notes.items() if holds)
 
 
+def asked(case: Case, outcome: Outcome) -> tuple[str, ...]:
+    """Return what a person is asked to clear: what they were asked before, while it stands, and what is new."""
+    standing = {one.key for one in case.results if one.outcome in (Outcome.PERSON, Outcome.INTERRUPTED)}
+    standing |= set() if case.proven else {UNPROVEN}
+    standing |= set() if case.observation.mergeable else {CONFLICTING}
+    before = standing.intersection(case.before.asked) if case.before else set()
+    if outcome is Outcome.CONFLICT:
+        return tuple(sorted({*before, CONFLICTING}))
+    if outcome not in (Outcome.PERSON, Outcome.INTERRUPTED):
+        return tuple(sorted(before))
+    return tuple(sorted({*before, *({one.key for one in case.having(outcome)} or {UNPROVEN})}))
+
+
 # The rules, in order of severity: the first that has an answer decides.
 
 
@@ -493,7 +519,7 @@ def unfinished(case: Case) -> Answer | None:
 
 def unproven(case: Case) -> Answer | None:
     """Neutral and skipped results prove nothing unless something succeeded beside them."""
-    if not case.results or any(result.said == "success" for result in case.results):
+    if not case.results or case.proven:
         return None
     reason = f"Nothing succeeded, so nothing was proven: {listed(case.results)}."
     reason += DRAFT_ADVICE if case.observation.draft else ""

@@ -36,6 +36,7 @@ def conclude(
     phase = store.phase(db, build_id, number)
     if build.state != State.AWAITING_CHECKS or build.phase != number or judged(phase) != verdict.sha:
         return
+    news = set(verdict.asked).difference(asked_before(phase, verdict.sha))
     phase.verdict = json.dumps(gate.encode(verdict))
     build.trusts_head = False
     poll = parts.rules(build).poll
@@ -48,9 +49,15 @@ def conclude(
     elif verdict.outcome in _PAUSES:
         pause(db, parts, build, Trigger.CHECKS_STUCK, _PAUSES[verdict.outcome], verdict, by=by)
     else:
-        if verdict.outcome in _WAITS:
+        if news:
             _ask(db, parts, build, verdict)
         builds.schedule_look(db, parts, build, again if again is not None else poll)
+
+
+def asked_before(phase: PhaseState, sha: str) -> tuple[str, ...]:
+    """Return what a person was asked to clear on a commit and had not cleared when it was last looked at."""
+    before = gate.decode(json.loads(phase.verdict)) if phase.verdict else None
+    return before.asked if before is not None and before.sha == sha else ()
 
 
 def reconsider(
@@ -102,11 +109,9 @@ def red_on_base(db: Session, build: Build) -> list[str]:
 
 
 def _ask(db: Session, parts: Parts, build: Build, verdict: Verdict) -> None:
-    """Say once per commit and kind of wait what a person must do, with the link."""
+    """Say what a person must do, with the link; the next look has another number, and so another comment."""
     body = comments.gate_waits(verdict.reason, links(verdict), number=build.phase)
-    key = f"build={build.id} gate={verdict.sha[:12]} {verdict.outcome}"
-    if store.notice(db, key) is None:
-        outbox.say(db, parts, build, key, body)
+    outbox.say(db, parts, build, f"build={build.id} gate={verdict.sha[:12]} look={build.look}", body)
 
 
 def pause(

@@ -62,6 +62,31 @@ def test_a_workflow_that_waits_for_a_release_goes_on_when_it_was_given(new_world
         world.until("done")
 
 
+def test_each_new_thing_that_waits_on_one_commit_is_told_once(new_world):
+    """The same workflow waits twice, and looks the same both times."""
+    with one(new_world) as world:
+        workflow(world, "waiting")
+        until_said(world, "`ci` (waiting)")
+        outlast(world)
+        workflow(world, "in_progress")
+        outlast(world)
+        assert len(world.comments) == 2
+        workflow(world, "waiting")
+        world.wait(lambda: len(world.comments) == 3, "a second comment")
+        world.reports("action_required", name="production")
+        assert "`production` (action_required)" in until_said(world, "production")
+        outlast(world)
+        assert len(world.comments) == 4
+
+
+def test_a_run_that_was_approved_and_then_skipped_everything_is_told_too(new_world):
+    with one(new_world) as world:
+        workflow(world, "completed", "action_required")
+        until_said(world, "`ci` (action_required)")
+        workflow(world, "completed", "skipped", [("tests", "skipped")], run_attempt=2)
+        until_said(world, "Nothing succeeded, so nothing was proven")
+
+
 def test_a_cancelled_run_asks_a_person_where_running_again_was_not_granted(new_world):
     with one(new_world) as world:
         workflow(world, "completed", "cancelled", [("tests", "cancelled")])
@@ -278,6 +303,12 @@ def test_a_conflicting_pull_request_is_told_and_goes_on_when_it_no_longer_confli
     with one(new_world) as world:
         world.hub.push_commit(world.repository, "main", theirs, "Mine", by="maria")
         assert "the PR conflicts with its base" in until_said(world, "waits for you on GitHub")
+        outlast(world)
+        world.hub.push_commit(world.repository, "main", {"tally/part1.py": None}, "Not mine", by="maria")
+        world.wait(lambda: world.record["phases"][0]["verdict"] == "pending", "a look without the conflict")
+        outlast(world)
+        world.hub.push_commit(world.repository, "main", theirs, "Mine again", by="maria")
+        world.wait(lambda: len(world.comments) == 3, "a second comment")
         world.hub.push_commit(world.repository, "main", {"tally/part1.py": None}, "Not mine", by="maria")
         world.reports()
         world.until("done")

@@ -197,6 +197,41 @@ def test_an_interrupted_result_is_named_and_looked_at_again():
     assert "`b` (cancelled)" in verdict.reason
 
 
+def asked(observation, previous=None, at=100.0):
+    """What a person is asked to clear after this look, and the verdict."""
+    verdict, _ = look(observation, at=at, previous=previous)
+    return verdict.asked, verdict
+
+
+def test_what_a_person_was_asked_for_is_remembered_until_it_is_cleared():
+    deploy, lint = check("deploy", "action_required", id=7), check("lint", "cancelled", id=8)
+    first, verdict = asked(seen(check("a"), deploy))
+    again, verdict = asked(seen(check("a"), deploy), verdict)
+    cut, verdict = asked(seen(complete=False), verdict)
+    both, verdict = asked(seen(check("a"), deploy, lint), verdict)
+    after, verdict = asked(seen(check("a"), lint), verdict)
+    none, _ = asked(seen(check("a")), verdict)
+
+    assert (first, again, cut, both) == (("check:7",),) * 4
+    assert (after, none) == (("check:8",), ())
+
+
+def test_a_conflict_stands_until_github_says_that_the_pr_can_be_merged():
+    conflict, verdict = asked(seen(mergeable=False))
+    unsure, verdict = asked(seen(mergeable=None, has_workflows=True), verdict)
+    gone, _ = asked(seen(mergeable=True, has_workflows=True), verdict)
+
+    assert (conflict, unsure, gone) == (("conflict",), ("conflict",), ())
+
+
+def test_that_nothing_was_proven_stands_until_something_succeeds():
+    unproven = settled(seen(check("t", "skipped")))
+    late, verdict = asked(seen(check("t", "skipped"), check("u", "skipped")), unproven, at=200)
+    proven, _ = asked(seen(check("t", "skipped"), check("u")), verdict, at=300)
+
+    assert (unproven.asked, late, proven) == (("unproven",), ("unproven",), ())
+
+
 # Green beside nothing, required or not.
 
 
