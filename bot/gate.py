@@ -187,8 +187,8 @@ class Case:
 
     @property
     def nothing(self) -> bool:
-        """Tell whether CI has said nothing at all."""
-        return not self.results and not self.released
+        """Tell whether CI has said nothing that counts; what a person released proves no more than silence."""
+        return not self.results
 
     @property
     def proven(self) -> bool:
@@ -288,6 +288,7 @@ def _known(kind: type[Verdict] | type[Result], plain: Mapping[str, Any]) -> dict
 
 def gather(observation: Observation, previous: Verdict | None, rules: GateRules, now: datetime) -> Case:
     """Sort out what counts for the commit, what a person released and which required checks are missing."""
+    observation = of_its_commit(observation)
     seen = current_results(observation, rules.released)
     counted = [one for one in seen if one.result.name not in rules.released]
     own = observation.own_app_id
@@ -299,6 +300,16 @@ def gather(observation: Observation, previous: Verdict | None, rules: GateRules,
     before = previous if previous is not None and previous.sha == observation.sha else None
     mark = fingerprint(observation, results)
     return Case(observation, rules, now, before, results, released, bool(required), tuple(missing), mark)
+
+
+def of_its_commit(observation: Observation) -> Observation:
+    """Leave out what GitHub says of any other commit."""
+    shas = ("", observation.sha)
+    return replace(
+        observation,
+        checks=tuple(check for check in observation.checks if check.sha in shas),
+        runs=tuple(run for run in observation.runs if run.sha in shas),
+    )
 
 
 def current_results(observation: Observation, released: frozenset[str]) -> list[Seen]:
@@ -449,20 +460,21 @@ def unread(case: Case) -> Answer | None:
 
 
 def nothing_reported(case: Case) -> Answer | None:
-    """No results at all: CI may be late, held back by a conflict, or not there."""
+    """No results that count: CI may be late, held back by a conflict, or not there."""
     if not case.nothing:
         return None
     known, rules = case.observation, case.rules
+    none = "No check but those a person released has" if case.released else "No check has"
     if left := case.left(2 * rules.settle, known.pushed_at):
-        return Answer(Outcome.PENDING, "No check has reported yet.", again=left)
+        return Answer(Outcome.PENDING, f"{none} reported yet.", again=left)
     if known.mergeable is False:
         reason = "No check has started: the PR conflicts with its base, and GitHub runs no CI for such a PR."
         return Answer(Outcome.CONFLICT, reason, again=rules.poll)
     before = case.before
     gave_up = before is not None and not before.results and before.outcome in (Outcome.NONE, Outcome.GREEN)
     if (known.has_workflows or case.required) and not (gave_up or case.overdue):
-        return Answer(Outcome.PENDING, "No check has reported yet, though some must come.", again=rules.poll)
-    reason = f"No check has reported on {known.sha[:7]}."
+        return Answer(Outcome.PENDING, f"{none} reported yet, though some must come.", again=rules.poll)
+    reason = f"{none} reported on {known.sha[:7]}."
     reason += f" Required: {names(case.missing, quote=False)}." if case.missing else ""
     if rules.when_none == "allow" and not case.missing:
         return Answer(Outcome.GREEN, reason)
@@ -519,7 +531,7 @@ def unfinished(case: Case) -> Answer | None:
 
 def unproven(case: Case) -> Answer | None:
     """Neutral and skipped results prove nothing unless something succeeded beside them."""
-    if not case.results or case.proven:
+    if case.proven:
         return None
     reason = f"Nothing succeeded, so nothing was proven: {listed(case.results)}."
     reason += DRAFT_ADVICE if case.observation.draft else ""
@@ -538,8 +550,6 @@ def green(case: Case) -> Answer | None:
     """All that is left: everything that counts is green."""
     if not case.required and (waiting := unsettled(case)):
         return waiting
-    if not case.results:
-        return Answer(Outcome.GREEN, "A person released every check that reported.")
     reason = f"Everything that counts is green ({len(case.results)})."
     return Answer(Outcome.GREEN, reason, case.results[0].url)
 

@@ -238,6 +238,7 @@ def check_run(raw: Json) -> CheckRun:
         summary=output.get("summary") or "",
         text=output.get("text") or "",
         of_actions=app.get("slug") == ACTIONS,
+        sha=raw.get("head_sha") or "",
     )
 
 
@@ -268,6 +269,7 @@ def workflow_run(raw: Json) -> WorkflowRun:
         created_at=raw["created_at"],
         workflow_id=raw.get("workflow_id", 0),
         started_at=raw.get("run_started_at") or "",
+        sha=raw.get("head_sha") or "",
     )
 
 

@@ -21,6 +21,8 @@ class CheckRun:
     text: str = ""
     # A job of GitHub Actions, so its suite belongs to a workflow run.
     of_actions: bool = False
+    sha: str = ""
+    """The commit it reports on, where GitHub says so."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,8 @@ class WorkflowRun:
     workflow_id: int = 0
     # When this attempt started (`run_started_at`); a check that started before is an earlier one's.
     started_at: str = ""
+    sha: str = ""
+    """The commit it runs on, where GitHub says so."""
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from tests.flow.gated import (
     stalls,
     triggers,
     two,
+    until_head,
     until_moved,
     until_said,
 )
@@ -257,6 +258,23 @@ def test_a_check_that_waits_for_a_person_can_be_released_by_its_name(new_world):
         until_said(world, "waits for you on GitHub")
         world.answers('/skip-checks "deploy" We never deploy this.')
         world.reports()
+        world.until("done")
+
+
+def test_a_released_check_that_reports_alone_in_a_later_phase_is_not_green(new_world):
+    """The others are waited for, then asked for; a person may still go on without any."""
+    with two(new_world, files=WORKFLOW, required=(), checks_timeout_minutes=0.05) as world:
+        world.answers('/skip-checks "lint" It is known.')
+        world.reports()
+        world.wait(lambda: len(world.branch()) == 2, "the second commit")
+        until_head(world, world.head)
+        world.reports("failure", name="lint")
+        outlast(world)
+        assert world.stored().state == "awaiting_checks"
+        world.until("paused")
+        assert "No check but those a person released has reported" in world.comments[-1]
+        assert "`/skip-checks why this is fine`" in world.comments[-1]
+        world.answers("/skip-checks There is no other.")
         world.until("done")
 
 

@@ -695,11 +695,35 @@ def test_a_released_required_check_is_not_waited_for():
     assert settled(observation, released=frozenset({"e2e"})).outcome is GREEN
 
 
-def test_where_every_result_was_released_the_release_is_the_answer_once_settled():
-    observation = seen(check("t", "failure"), has_workflows=True)
+@pytest.mark.parametrize("word", ["success", "failure"])
+@pytest.mark.parametrize("expected", [{}, {"has_workflows": True}, {"required": (Required("test"),)}])
+def test_a_released_result_alone_is_no_more_than_no_result(word, expected):
+    """The other checks may only be late."""
+    released = frozenset({"lint"})
+    observation = seen(check("lint", word), **expected)
+    first, again = look(observation, at=20, released=released)
+    second, _ = look(observation, at=60, previous=first, released=released)
+    last, never = look(observation, at=60 + RULES.timeout, previous=second, released=released)
 
-    assert look(observation, released=frozenset({"t"}))[0].outcome is PENDING
-    assert settled(observation, released=frozenset({"t"})).outcome is GREEN
+    assert (first.outcome, again) == (PENDING, 40)
+    assert second.outcome is (PENDING if expected else NONE)
+    assert (last.outcome, never) == (NONE, None)
+    assert "No check but those a person released has reported on 5555555." in last.reason
+    assert any("`lint`" in note for note in last.notes)
+
+
+def test_a_released_result_alone_is_green_where_the_policy_takes_no_result_for_green():
+    assert (
+        look(seen(check("lint", "failure")), released=frozenset({"lint"}), when_none="allow")[0].outcome
+        is GREEN
+    )
+
+
+@pytest.mark.parametrize("foreign", [check("t", sha="6" * 40), run(conclusion="success", sha="6" * 40)])
+def test_what_is_said_of_another_commit_is_no_result(foreign):
+    verdict, _ = look(seen(foreign))
+
+    assert (verdict.outcome, verdict.results) == (NONE, ())
 
 
 def test_red_on_the_base_too_still_blocks_and_names_the_way_out():
