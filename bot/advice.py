@@ -243,6 +243,13 @@ def _unpaid(history: History, _ladder: tuple[str, ...]) -> list[Reply]:
     return [("/resume", f"{_again(history)}, once the operator of this bot has mended that")]
 
 
+def _denied(history: History, _ladder: tuple[str, ...]) -> list[Reply]:
+    if history.work != "gate":
+        return [("/resume", f"{_again(history)}, once that is mended")]
+    # Most often a permission was not granted; meanwhile a person may know better what CI says.
+    return [("/resume", f"{_again(history)}, once the operator of this bot has mended that"), _SKIP]
+
+
 def _bad_plan(history: History, ladder: tuple[str, ...]) -> list[Reply]:
     upward = _with(stronger(history.model, ladder, history.tried), "a stronger")
     return [
@@ -278,7 +285,7 @@ _REPLIES: dict[K, Callable[[History, tuple[str, ...]], list[Reply]]] = {
     K.BILLING: _unpaid,
     K.BAD_PLAN: _bad_plan,
     K.BAD_POLICY: _mended("once the file is right"),
-    K.DENIED: _mended("once that is mended"),
+    K.DENIED: _denied,
     K.CONFLICT: lambda _history, _ladder: [("/resume", "takes the branch as it stands now")],
     K.GAPS: lambda _history, _ladder: [("/approve-plan", "builds the proposed follow-up phases")],
     K.STOPPED: lambda history, _ladder: [("/resume", _again(history))],

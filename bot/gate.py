@@ -94,6 +94,8 @@ class Verdict:
     """When this same fingerprint was first seen all green."""
     waiting_since: datetime | None = None
     """When the clock started; None while it stands still because a person must act."""
+    unread_since: datetime | None = None
+    """Since when no look could read GitHub in full; None when the last one did."""
     notes: tuple[str, ...] = field(default=())
     asked: tuple[str, ...] = ()
     """What a person is asked to clear and has not cleared: keys of results, or a word for the whole commit."""
@@ -206,6 +208,14 @@ class Case:
         """Tell whether the present wait has lasted the whole timeout."""
         return (self.now - self.clock).total_seconds() >= self.rules.timeout
 
+    @property
+    def unread_since(self) -> datetime | None:
+        """Since when no look could read GitHub in full; its clock is its own, for the other may stand still."""
+        if self.observation.complete:
+            return None
+        started = self.before.unread_since if self.before else None
+        return min(started or self.now, self.now)
+
     def left(self, seconds: float, since: datetime) -> float:
         """Return how much of `seconds` is left, counted from `since` but never from before CI could start.
 
@@ -249,6 +259,7 @@ def judge(
         fingerprint=case.fingerprint,
         green_since=case.green_since,
         waiting_since=case.clock if answer.outcome in CLOCK_RUNS else None,
+        unread_since=case.unread_since,
         notes=noted(case, answer.outcome),
         asked=asked(case, answer.outcome),
     )
@@ -269,7 +280,7 @@ def encode(verdict: Verdict) -> dict[str, Any]:
 def decode(plain: Mapping[str, Any]) -> Verdict:
     """Read what `encode` wrote, by whatever version; a foreign outcome raises ValueError."""
     known = _known(Verdict, plain)
-    for moment in ("green_since", "waiting_since"):
+    for moment in ("green_since", "waiting_since", "unread_since"):
         known[moment] = datetime.fromisoformat(plain[moment]) if plain.get(moment) else None
     known["results"] = tuple(Result(**_known(Result, result)) for result in plain.get("results", ()))
     for words in ("notes", "asked"):
@@ -452,11 +463,14 @@ def moved(case: Case) -> Answer | None:
 
 
 def unread(case: Case) -> Answer | None:
-    """What was not read in full is neither green nor missing."""
-    if case.observation.complete:
+    """What was not read in full is neither green nor missing; it is tried again, but not for ever."""
+    if case.unread_since is None:
         return None
     problem = case.observation.problem.strip().rstrip(".") or "a list came back cut"
-    return Answer(Outcome.UNKNOWN, f"GitHub could not be read in full: {problem}.", again=case.rules.poll)
+    reason = f"GitHub could not be read in full: {problem}."
+    if (case.now - case.unread_since).total_seconds() < case.rules.timeout:
+        return Answer(Outcome.UNKNOWN, reason, again=case.rules.poll)
+    return Answer(Outcome.UNKNOWN, f"{reason} It has been so for {case.rules.timeout / 60:g} minutes.")
 
 
 def nothing_reported(case: Case) -> Answer | None:

@@ -41,10 +41,12 @@ async def look(parts: Parts, build_id: int, *, by: str = "timer") -> None:
         return
     try:
         await _judge(parts, case, by)
+    except Transient as error:
+        _log.warning("gate unread", build=build_id, error=str(error))
+        await parts.database.run(_look_again, parts, build_id, error.retry_after or case.rules.poll)
     except BotError as error:
         _log.warning("gate unread", build=build_id, error=str(error))
-        wait = error.retry_after if isinstance(error, Transient) else None
-        await parts.database.run(_look_again, parts, build_id, wait or case.rules.poll)
+        await parts.database.run(_unread, parts, case, str(error), by)
 
 
 async def _judge(parts: Parts, case: Case, by: str) -> None:
@@ -78,6 +80,14 @@ def _case(db: Session, parts: Parts, build_id: int) -> Case | None:
     if phase is None or verdicts.judged(phase) != build.head:
         return None
     return evidence.case_of(db, parts, build, phase)
+
+
+def _unread(db: Session, parts: Parts, case: Case, problem: str, by: str) -> None:
+    """Judge a commit of which GitHub refused to tell us, so that this does not go on for ever in silence."""
+    sha = verdicts.judged(case.phase)
+    seen = Observation(sha, None, pushed_at=now(), own_app_id=0, complete=False, problem=problem)
+    verdict, again = gate.judge(seen, case.previous, case.rules, now())
+    verdicts.conclude(db, parts, case.build.id or 0, case.phase.number, verdict, again, by=by)
 
 
 def _look_again(db: Session, parts: Parts, build_id: int, wait: float) -> None:

@@ -16,8 +16,9 @@ from bot.tables import Build, PhaseState
 _PAUSES = {
     Outcome.NONE: FailureKind.CHECKS_NONE,
     Outcome.TIMED_OUT: FailureKind.CHECKS_TIMEOUT,
+    Outcome.UNKNOWN: FailureKind.DENIED,
 }
-"""Verdicts that end the wait: only a person can say how to go on."""
+"""Verdicts that end the wait, where they name no next look: only a person can say how to go on."""
 
 _WAITS = (Outcome.PERSON, Outcome.INTERRUPTED, Outcome.CONFLICT)
 """Verdicts that a person must clear on GitHub; the build goes on by itself when they clear."""
@@ -46,7 +47,7 @@ def conclude(
         builds.advance(db, parts, build, trigger, by=by, detail=verdict.reason)
     elif verdict.outcome is Outcome.RED:
         _red(db, parts, build, phase, verdict, by)
-    elif verdict.outcome in _PAUSES:
+    elif verdict.outcome in _PAUSES and again is None:
         pause(db, parts, build, Trigger.CHECKS_STUCK, _PAUSES[verdict.outcome], verdict, by=by)
     else:
         if news:
@@ -127,6 +128,14 @@ def pause(
     """Pause a build at its gate and say why, with the evidence."""
     if builds.advance(db, parts, build, trigger, by=by, detail=verdict.reason, failure=kind):
         records.say_paused(db, parts, build, None, evidence=links(verdict), detail=verdict.reason)
+
+
+def broke(db: Session, parts: Parts, build_id: int, error: str) -> None:
+    """Pause a build whose gate could not be looked at by a mistake of ours, instead of making it again and again."""
+    build = store.build(db, build_id)
+    why = f"{error} at the gate of phase {build.phase}."
+    if builds.advance(db, parts, build, Trigger.CHECKS_STUCK, by="gate", detail=why, failure=FailureKind.BUG):
+        records.say_paused(db, parts, build, None, detail=why)
 
 
 def links(verdict: Verdict) -> list[tuple[str, str]]:

@@ -9,7 +9,7 @@ from weakref import WeakValueDictionary
 
 import structlog
 
-from bot import bugs, builds, inbox, outbox, phases, planning, reconcile, store, verification
+from bot import bugs, builds, inbox, outbox, phases, planning, reconcile, store, verdicts, verification
 from bot.errors import AttemptFailed, BotError, Denied, FailureKind, Missing, Rejected, Transient
 from bot.parts import Parts
 from bot.routing import Router
@@ -139,12 +139,17 @@ class Worker:
             self._look_soon(parts, build_id)
 
     async def _look(self, parts: Parts, build_id: int, by: str = "event") -> None:
-        await bugs.guarded(_calm(reconcile.look(parts, build_id, by=by)), build=build_id, loop="gate")
+        await self._watch(parts, build_id, reconcile.look(parts, build_id, by=by), "gate")
 
     async def _timer(self, parts: Parts, build_id: int, number: int) -> None:
-        await bugs.guarded(
-            _calm(reconcile.look_by_timer(parts, build_id, number)), build=build_id, loop="timer"
-        )
+        await self._watch(parts, build_id, reconcile.look_by_timer(parts, build_id, number), "timer")
+
+    async def _watch(self, parts: Parts, build_id: int, look: Awaitable[None], loop: str) -> None:
+        """Await a look at a gate; a mistake of ours pauses the build, but none that a closing client causes."""
+        bug = await bugs.guarded(_calm(look), build=build_id, loop=loop)
+        if bug is not None and not parts.draining.is_set():
+            name = type(bug).__name__
+            await bugs.guarded(parts.database.run(verdicts.broke, parts, build_id, name), build=build_id)
 
     async def _reconcile(self, parts: Parts) -> None:
         await bugs.guarded(_calm(reconcile.greet(parts)), loop="greet")

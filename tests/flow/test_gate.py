@@ -198,6 +198,48 @@ def test_what_could_not_be_read_is_neither_green_nor_missing(new_world):
         world.until("done")
 
 
+def test_what_can_never_be_read_pauses_with_the_reason_and_is_looked_at_again_on_resume(new_world):
+    with one(new_world, checks_timeout_minutes=0.03) as world:
+        words = {"message": "Resource not accessible by integration"}
+        unread = world.hub.faults.fail(r"/commits/\w+/check-runs", 403, body=words, count=999)
+        world.reports()
+        world.until("paused")
+        comment = world.comments[-1]
+        assert "GitHub refused what this needs" in comment
+        assert "check runs: Resource not accessible by integration" in comment
+        assert (
+            "`/resume` – looks at the checks again, once the operator of this bot has mended that" in comment
+        )
+        assert "`/skip-checks why this is fine`" in comment
+
+        unread.count = 0
+        world.answers("/resume")
+        world.until("done")
+
+
+def test_a_branch_that_can_never_be_read_pauses_too(new_world):
+    with one(new_world, checks_timeout_minutes=0.03) as world:
+        world.hub.faults.fail(r"/git/ref/heads/", 403, body={"message": "No branch for you."}, count=999)
+        world.until("paused")
+        assert "GitHub could not be read in full: No branch for you." in world.comments[-1]
+
+
+def test_a_mistake_of_ours_pauses_and_is_owned_up_to_once(new_world):
+    """GitHub answers with a list that nobody expected."""
+    with one(new_world) as world:
+        strange = {"total_count": 1, "check_runs": [{"id": 1}]}
+        unread = world.hub.faults.fail(r"/commits/\w+/check-runs", 200, body=strange, count=999)
+        world.reports()
+        world.until("paused")
+        assert "Phasegate itself made a mistake; the log has the details" in world.comments[-1]
+        assert "KeyError at the gate of phase 1." in world.comments[-1]
+        assert len(world.comments) == 2
+
+        unread.count = 0
+        world.answers("/resume")
+        world.until("done")
+
+
 # What comes late
 
 

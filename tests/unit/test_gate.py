@@ -176,6 +176,26 @@ def test_a_partial_answer_never_times_out_and_never_says_none():
     assert look(seen(complete=False), at=99_999, previous=first)[0].outcome is UNKNOWN
 
 
+def test_a_partial_answer_is_looked_at_again_until_the_timeout_has_passed():
+    """What else is said does not matter: nobody can tell what was left out."""
+    clocked, _ = look(seen(check("t", "action_required")), at=0)
+    first, again = look(seen(complete=False), at=100, previous=clocked)
+    second, also = look(seen(complete=False, problem="403"), at=99 + RULES.timeout, previous=first)
+    last, never = look(seen(complete=False, problem="403"), at=100 + RULES.timeout, previous=second)
+
+    assert (again, also, never) == (RULES.poll, RULES.poll, None)
+    assert (first.unread_since, last.unread_since) == (after(100), after(100))
+    assert last.reason == "GitHub could not be read in full: 403. It has been so for 60 minutes."
+
+
+def test_one_whole_answer_begins_the_patience_with_partial_ones_anew():
+    cut, _ = look(seen(complete=False), at=0)
+    whole, _ = look(seen(check("t", status="queued")), at=100, previous=cut)
+
+    assert whole.unread_since is None
+    assert look(seen(complete=False), at=RULES.timeout, previous=whole)[1] == RULES.poll
+
+
 def test_red_is_said_at_once_with_what_still_runs_and_where_to_look():
     verdict, again = look(seen(check("a"), check("z", "failure"), check("b", status="queued")), at=1)
 

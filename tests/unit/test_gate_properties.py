@@ -257,6 +257,24 @@ def test_the_gate_comes_to_an_answer_once_ci_is_quiet_and_keeps_it(blank, rules,
 
 @some
 @given(blanks, gate_rules, st.lists(events, max_size=25))
+def test_what_can_never_be_read_in_full_is_not_looked_at_for_ever(blank, rules, story):
+    world = World(blank)
+    for event in story:
+        world.happen(*event)
+        world.look(rules)
+    world.happen("partial", True)
+    world.happen("move", world.observation.sha)
+
+    for _ in range(30):
+        again = world.look(rules)
+        if again is None:
+            break
+        world.now += timedelta(seconds=again)
+    assert (world.verdict.outcome, again) == (Outcome.UNKNOWN, None)
+
+
+@some
+@given(blanks, gate_rules, st.lists(events, max_size=25))
 def test_storing_the_verdict_between_two_looks_changes_nothing(blank, rules, story):
     world = World(blank)
     for event in story:
