@@ -11,11 +11,12 @@ from sqlmodel import Session
 
 from bot import gate, sanitize, store, verdicts
 from bot.errors import BotError, Denied, Missing, Rejected
-from bot.gate import GateRules, Observation, Outcome, Result, Verdict
+from bot.gate import GateRules, Observation, Verdict
 from bot.github import Repository
 from bot.github_facts import PullFacts
 from bot.parts import Parts
 from bot.reports import CheckRun, Required, WorkflowRun
+from bot.results import Outcome, Result
 from bot.tables import Build, PhaseState, now
 
 _LIMIT = 20_000

@@ -10,10 +10,11 @@ from bot import builds, comments, evidence, following, gate, outbox, records, st
 from bot.engine import RECOVERIES, Fate
 from bot.errors import AttemptFailed, BotError, Denied, FailureKind, Missing, Rejected, Transient
 from bot.evidence import Case
-from bot.gate import Observation, Outcome, Verdict
+from bot.gate import Observation, Verdict
 from bot.github import Repository
 from bot.parts import Parts
 from bot.reports import WorkflowRun
+from bot.results import Outcome
 from bot.states import State
 from bot.tables import now
 

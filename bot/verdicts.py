@@ -8,8 +8,9 @@ from sqlmodel import Session
 
 from bot import builds, comments, gate, outbox, records, store
 from bot.errors import FailureKind
-from bot.gate import Outcome, Result, Verdict
+from bot.gate import Verdict
 from bot.parts import Parts
+from bot.results import Outcome, Result
 from bot.states import State, Trigger
 from bot.tables import Build, PhaseState
 

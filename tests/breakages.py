@@ -192,7 +192,7 @@ BREAKAGES = [
     ),
     Breakage(
         "an unknown conclusion taken for green",
-        "bot/gate.py",
+        "bot/results.py",
         "    return CONCLUSIONS.get(word, Outcome.PERSON), word\n",
         "    return CONCLUSIONS.get(word, Outcome.GREEN), word\n",
         unit("gate", "an_unknown_conclusion_needs_a_person_and_is_named"),

@@ -5,9 +5,10 @@ from itertools import count
 
 import pytest
 
-from bot import gate
-from bot.gate import GateRules, Observation, Outcome, Result, judge
+from bot import results
+from bot.gate import GateRules, Observation, judge
 from bot.reports import CheckRun, Required, Status, WorkflowRun
+from bot.results import Outcome, Result
 
 SHA = "5" * 40
 START = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
@@ -41,7 +42,7 @@ def run(name="CI", conclusion=None, *, status="completed", workflow=5, suite=1, 
     return WorkflowRun(number, name, going, conclusion, suite_id=suite, workflow_id=workflow, **more)
 
 
-def seen(*results, **changes):
+def seen(*reported, **changes):
     """What GitHub says of the commit: any mix of checks, statuses and runs."""
     fields = {
         "sha": SHA,
@@ -49,9 +50,9 @@ def seen(*results, **changes):
         "pushed_at": START,
         "own_app_id": OWN,
         "pr_opened_at": START,
-        "checks": tuple(one for one in results if isinstance(one, CheckRun)),
-        "statuses": tuple(one for one in results if isinstance(one, Status)),
-        "runs": tuple(one for one in results if isinstance(one, WorkflowRun)),
+        "checks": tuple(one for one in reported if isinstance(one, CheckRun)),
+        "statuses": tuple(one for one in reported if isinstance(one, Status)),
+        "runs": tuple(one for one in reported if isinstance(one, WorkflowRun)),
     }
     return Observation(**{**fields, **changes})
 
@@ -103,7 +104,11 @@ def test_a_state_of_a_commit_status_counts_as_the_table_says(word, outcome):
 
 
 def test_every_word_of_the_tables_has_its_row_here():
-    assert (gate.CONCLUSIONS, gate.STATUSES, gate.STATES) == (CONCLUSION_ROWS, STATUS_ROWS, STATE_ROWS)
+    assert (results.CONCLUSIONS, results.STATUSES, results.STATES) == (
+        CONCLUSION_ROWS,
+        STATUS_ROWS,
+        STATE_ROWS,
+    )
 
 
 @pytest.mark.parametrize("word", ["frobnicated", "SUCCESS", "passed", "success ", "", None])

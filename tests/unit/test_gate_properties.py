@@ -12,14 +12,13 @@ from hypothesis import strategies as st
 from bot.gate import (
     GateRules,
     Observation,
-    Outcome,
-    Result,
     Verdict,
     decode,
     encode,
     judge,
 )
 from bot.reports import CheckRun, Required, Status, WorkflowRun
+from bot.results import Outcome, Result
 
 SHA, ELSEWHERE = "5" * 40, "6" * 40
 START = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
