@@ -86,6 +86,8 @@ class Verdict:
     unread_since: datetime | None = None
     """Since when no look could read GitHub in full; None when the last one did."""
     notes: tuple[str, ...] = field(default=())
+    rerun: tuple[str, ...] = ()
+    """Attempts of workflow runs that GitHub was asked to run again, of which it shows no newer one yet."""
     asked: tuple[str, ...] = ()
     """What a person is asked to clear and has not cleared: keys of results, or a word for the whole commit."""
 
@@ -204,11 +206,12 @@ def judge(
         waiting_since=case.clock if answer.outcome in CLOCK_RUNS else None,
         unread_since=case.unread_since,
         notes=noted(case, answer.outcome),
+        rerun=tuple(run.key for run in case.observation.runs if run.awaited),
         asked=asked(case, answer.outcome),
     )
     if answer.outcome is Outcome.UNKNOWN and case.before:
         # A partial answer disproves nothing: clock and settle time go on from the last whole one.
-        kept = ("fingerprint", "green_since", "waiting_since", "asked")
+        kept = ("fingerprint", "green_since", "waiting_since", "rerun", "asked")
         past = {name: getattr(case.before, name) for name in kept}
         verdict = replace(verdict, **past)
     return verdict, answer.again
@@ -226,7 +229,7 @@ def decode(plain: Mapping[str, Any]) -> Verdict:
     for moment in ("green_since", "waiting_since", "unread_since"):
         known[moment] = datetime.fromisoformat(plain[moment]) if plain.get(moment) else None
     known["results"] = tuple(Result(**_known(Result, result)) for result in plain.get("results", ()))
-    for words in ("notes", "asked"):
+    for words in ("notes", "rerun", "asked"):
         known[words] = tuple(plain.get(words, ()))
     return Verdict(**known)
 
@@ -242,7 +245,8 @@ def _known(kind: type[Verdict] | type[Result], plain: Mapping[str, Any]) -> dict
 
 def gather(observation: Observation, previous: Verdict | None, rules: GateRules, now: datetime) -> Case:
     """Sort out what counts for the commit, what a person released and which required checks are missing."""
-    observation = of_its_commit(observation)
+    before = previous if previous is not None and previous.sha == observation.sha else None
+    observation = as_asked(of_its_commit(observation), before, rules, now)
     seen = current_results(observation, rules.released)
     counted = [one for one in seen if one.result.name not in rules.released]
     own = observation.own_app_id
@@ -251,7 +255,6 @@ def gather(observation: Observation, previous: Verdict | None, rules: GateRules,
     results = tuple(sorted(marked, key=lambda result: (result.name, result.key)))
     missing = sorted({shown(n) for n in required if not any(satisfies(one, n) for one in counted)})
     released = tuple(one.result for one in seen if one.result.name in rules.released)
-    before = previous if previous is not None and previous.sha == observation.sha else None
     mark = fingerprint(observation, results)
     return Case(observation, rules, now, before, results, released, bool(required), tuple(missing), mark)
 
@@ -264,6 +267,23 @@ def of_its_commit(observation: Observation) -> Observation:
         checks=tuple(check for check in observation.checks if check.sha in shas),
         runs=tuple(run for run in observation.runs if run.sha in shas),
     )
+
+
+def as_asked(
+    observation: Observation, before: Verdict | None, rules: GateRules, now: datetime
+) -> Observation:
+    """Take runs that GitHub was asked to run again for going on, until it shows that they do or the time is over."""
+    since = before.waiting_since if before else None
+    if before is None or since is None or (now - since).total_seconds() >= rules.timeout:
+        return observation
+    started = {run.id for run in observation.runs if run.key not in before.rerun}
+    runs = (
+        replace(run, status="requested", conclusion=None, awaited=True)
+        if run.key in before.rerun and run.id not in started
+        else run
+        for run in observation.runs
+    )
+    return replace(observation, runs=tuple(runs))
 
 
 def current_results(observation: Observation, released: frozenset[str]) -> list[Seen]:
@@ -285,7 +305,7 @@ def fingerprint(observation: Observation, results: Iterable[Result]) -> str:
     """Hash ids, attempts and words of all that counts; both lists come sorted, whatever order GitHub used."""
     runs = current_runs(observation.runs).values()
     lines = [[result.key, result.said] for result in results]
-    lines += [[f"run:{run.id}/{run.run_attempt}", weigh(run.status, run.conclusion)[1]] for run in runs]
+    lines += [[run.key, weigh(run.status, run.conclusion)[1]] for run in runs]
     return hashlib.sha256(json.dumps([observation.sha, *lines]).encode()).hexdigest()
 
 

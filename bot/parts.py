@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
+from weakref import WeakValueDictionary
 
 from bot import policy
 from bot.engine import Engine
@@ -82,6 +83,8 @@ class Parts(Reading):
     draining: threading.Event = field(default_factory=threading.Event)
     parked: set[int] = field(default_factory=set)
     """Attempts that wait between two turns for the process to end."""
+    looking: WeakValueDictionary[int, asyncio.Lock] = field(default_factory=WeakValueDictionary)
+    """Build → the lock that whoever looks at its gate holds."""
 
     def repository(self, build: Build) -> Repository:
         """Return the GitHub repository of a build."""

@@ -1,6 +1,8 @@
 """Asks GitHub how things stand and feeds the answer to advance(): by event, by timer and at start-up."""
 
 import asyncio
+import json
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import structlog
@@ -14,7 +16,7 @@ from bot.gate import Observation, Verdict
 from bot.github import Repository
 from bot.parts import Parts
 from bot.reports import WorkflowRun
-from bot.results import Outcome
+from bot.results import Outcome, names
 from bot.states import State
 from bot.tables import now
 
@@ -36,7 +38,19 @@ _MENDABLE = (
 
 
 async def look(parts: Parts, build_id: int, *, by: str = "timer") -> None:
-    """Judge the gate of the branch's head, and move where the verdict says so; what was not told is asked again."""
+    """Judge the gate of the branch's head, and move where the verdict says so; what was not told is asked again.
+
+    One look at a time: what another one is about to do would look undone.
+    """
+    async with _alone(parts, build_id):
+        await _look(parts, build_id, by)
+
+
+def _alone(parts: Parts, build_id: int) -> asyncio.Lock:
+    return parts.looking.setdefault(build_id, asyncio.Lock())
+
+
+async def _look(parts: Parts, build_id: int, by: str) -> None:
     case = await parts.database.ask(_case, parts, build_id)
     if case is None:
         return
@@ -67,9 +81,10 @@ async def _judge(parts: Parts, case: Case, by: str) -> None:
 
 async def look_by_timer(parts: Parts, build_id: int, number: int) -> None:
     """Look at a gate when its timer fires, unless a newer timer was set."""
-    build = await parts.database.ask(store.build, build_id)
-    if build.look == number:
-        await look(parts, build_id)
+    async with _alone(parts, build_id):
+        build = await parts.database.ask(store.build, build_id)
+        if build.look == number:
+            await _look(parts, build_id, "timer")
 
 
 def _case(db: Session, parts: Parts, build_id: int) -> Case | None:
@@ -109,7 +124,7 @@ async def _run_again(parts: Parts, case: Case, seen: Observation, verdict: Verdi
     if any(run.status != "completed" for run in runs):
         # GitHub runs nothing again that has not come to its end.
         return (now() - seen.pushed_at).total_seconds() < case.rules.timeout
-    if not await parts.database.run(_claim_rerun, case):
+    if not await parts.database.run(_claim_rerun, case, verdict, runs):
         return True
     done = [await _rerun(repository, run) for run in runs]
     return any(done)
@@ -121,7 +136,7 @@ def _to_run_again(case: Case, seen: Observation, verdict: Verdict) -> list[Workf
         return []
     keys = {r.key for r in verdict.results if r.outcome is verdict.outcome and r.name not in case.base_red}
     suites = {f"check:{check.id}": check.suite_id for check in seen.checks}
-    found = {key: [r for r in seen.runs if key == f"run:{r.id}/{r.run_attempt}"] for key in keys}
+    found = {key: [run for run in seen.runs if run.key == key] for key in keys}
     found |= {key: [r for r in seen.runs if r.suite_id == suites[key]] for key in keys & suites.keys()}
     if not all(found.values()):
         return []  # another App's check stays as it is, whatever Actions say
@@ -137,12 +152,23 @@ async def _rerun(repository: Repository, run: WorkflowRun) -> bool:
     return True
 
 
-def _claim_rerun(db: Session, case: Case) -> bool:
-    """Count the one re-run of a commit before it is asked for; False where another look has done so."""
+def _claim_rerun(db: Session, case: Case, verdict: Verdict, runs: list[WorkflowRun]) -> bool:
+    """Count the one re-run of a commit before it is asked for; False where another look has done so.
+
+    The verdict remembers what is run again: until GitHub shows that, the old results look like new ones.
+    """
     phase = store.phase(db, case.build.id or 0, case.phase.number)
     if phase.reruns or verdicts.judged(phase) != verdicts.judged(case.phase):
         return False
     phase.reruns = 1
+    waiting = replace(
+        verdict,
+        outcome=Outcome.PENDING,
+        reason=f"Run again: {names(run.name for run in runs)}.",
+        waiting_since=now(),
+        rerun=tuple(run.key for run in runs),
+    )
+    phase.verdict = json.dumps(gate.encode(waiting))
     return True
 
 

@@ -58,6 +58,13 @@ class WorkflowRun:
     started_at: str = ""
     sha: str = ""
     """The commit it runs on, where GitHub says so."""
+    awaited: bool = False
+    """GitHub was asked to run it again and does not show that yet."""
+
+    @property
+    def key(self) -> str:
+        """Name this attempt of this run."""
+        return f"run:{self.id}/{self.run_attempt}"
 
 
 @dataclass(frozen=True)

@@ -132,7 +132,7 @@ def left_over(check: CheckRun, run: WorkflowRun) -> bool:
     goes_on = weigh(run.status, run.conclusion)[0] is Outcome.PENDING
     # GitHub's times are whole seconds, so the same second is no proof of a newer attempt.
     earlier_attempt = run.run_attempt > 1 and "" < check.started_at <= run.started_at
-    return goes_on and (check.suite_id != run.suite_id or earlier_attempt)
+    return goes_on and (run.awaited or check.suite_id != run.suite_id or earlier_attempt)
 
 
 def see_status(status: Status) -> Seen:
@@ -152,7 +152,7 @@ def see_run(run: WorkflowRun, checks: Sequence[Seen], released: frozenset[str]) 
     heard = {one.result.outcome for one in checks if one.result.name not in silent}
     if outcome in heard or (outcome is Outcome.GREEN and checks):
         return []
-    return [Seen(Result(run.name, outcome, said, run.url, key=f"run:{run.id}/{run.run_attempt}"))]
+    return [Seen(Result(run.name, outcome, said, run.url, key=run.key))]
 
 
 def satisfies(seen: Seen, need: Required) -> bool:

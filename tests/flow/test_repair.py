@@ -1,5 +1,8 @@
 """A red commit, over HTTP: run again, repaired from the evidence, replaced by a green one, or handed to a person."""
 
+import re
+from itertools import pairwise
+
 from tests.flow.gated import (
     ACTIONS,
     POLICY,
@@ -7,6 +10,7 @@ from tests.flow.gated import (
     Meanwhile,
     held,
     mends,
+    noticed,
     one,
     outlast,
     push,
@@ -30,6 +34,8 @@ MENDED = repairing(1, 1, mends(1, "2", "1"))
 AGAIN = {**repairing(1, 1, mends(1, "3", "2")), "name": "repair again"}
 AGAIN["when"] = {**AGAIN["when"], "nth": 2}
 ONCE = {**MENDED, "when": {**MENDED["when"], "nth": 1}}
+
+LOOK = re.compile(r"(/git/ref/heads/|/check-runs)")
 
 TOKEN = "ghp_" + "a1B2" * 9
 LOG = "\n".join(
@@ -243,6 +249,41 @@ def test_a_red_run_is_run_again_before_a_repair_is_paid_where_that_was_granted(n
         record = world.until("done")
         assert len(reruns(world)) == 1
     assert [attempt["kind"] for attempt in record["phases"][0]["attempts"]] == ["phase"]
+
+
+def test_nothing_is_paid_while_github_does_not_yet_show_the_new_attempt(new_world):
+    with one(new_world, permissions=ACTIONS) as world:
+        world.hub.faults.fail("/rerun-failed-jobs", 201, method="POST", body={})
+        reds(world)
+        world.wait(lambda: reruns(world), "a re-run")
+        noticed(world)
+        outlast(world)
+        assert world.stored().state == "awaiting_checks"
+        reds(world, "success", 2)
+        world.until("done")
+        assert "repair_due" not in triggers(world)
+
+
+def test_a_new_attempt_that_is_never_shown_is_not_waited_for_longer_than_ci(new_world):
+    with one(new_world, MENDED, permissions=ACTIONS, checks_timeout_minutes=0.05) as world:
+        red = world.head
+        world.hub.faults.fail("/rerun-failed-jobs", 201, method="POST", body={})
+        reds(world)
+        world.wait(lambda: reruns(world), "a re-run")
+        repaired(world, red)
+
+
+def test_looks_at_one_gate_come_one_after_the_other(new_world):
+    """News arrives while a timer's look waits for GitHub, which tells of the branch first and of its checks late."""
+    with one(new_world) as world:
+        world.hub.faults.slow.append((r"/commits/\w+/check-runs", 0.4))
+        outlast(world)
+        before = len(world.hub.requests)
+        for _ in range(2):
+            noticed(world)
+        asked = [match[1] for r in world.hub.requests[before:] if (match := LOOK.search(r.path))]
+    assert len(asked) > 6
+    assert ("/git/ref/heads/", "/git/ref/heads/") not in pairwise(asked)
 
 
 def test_a_run_that_is_red_twice_is_repaired(new_world):

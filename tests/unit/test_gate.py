@@ -6,7 +6,7 @@ from itertools import count
 import pytest
 
 from bot import results
-from bot.gate import GateRules, Observation, judge
+from bot.gate import GateRules, Observation, Verdict, judge
 from bot.reports import CheckRun, Required, Status, WorkflowRun
 from bot.results import Outcome, Result
 
@@ -456,6 +456,39 @@ def test_a_rerun_is_pending_though_the_old_checks_are_red():
     again = run(run_attempt=2, started_at="2026-01-05T12:30:00Z")
 
     assert settled(seen(again, old)).outcome is PENDING
+
+
+def rerun_asked(*runs, at=100.0):
+    """The verdict that was stored when these attempts were asked to run again."""
+    return Verdict(SHA, PENDING, "", waiting_since=after(at), rerun=tuple(one.key for one in runs))
+
+
+def test_red_results_of_a_run_that_was_asked_to_run_again_are_pending_until_the_timeout():
+    """GitHub takes a while to show the new attempt."""
+    first = run(conclusion="failure")
+    observation = seen(first, check("t", "failure"), check("u"))
+    verdict, again = look(observation, at=200, previous=rerun_asked(first))
+    cut, _ = look(seen(complete=False), at=210, previous=verdict)
+    late, _ = look(observation, at=99 + RULES.timeout, previous=cut)
+    given_up, _ = look(observation, at=100 + RULES.timeout, previous=late)
+
+    assert (verdict.outcome, again, verdict.rerun) == (PENDING, RULES.poll, (first.key,))
+    assert (late.outcome, given_up.outcome, given_up.rerun) == (PENDING, RED, ())
+
+
+def test_the_newer_attempt_of_a_run_that_was_asked_to_run_again_counts():
+    first = run(id=900, conclusion="failure")
+    second = run(id=900, conclusion="failure", run_attempt=2)
+    verdict, _ = look(seen(first, second, check("t", "failure")), previous=rerun_asked(first))
+
+    assert (verdict.outcome, verdict.rerun) == (RED, ())
+
+
+def test_a_run_that_was_asked_to_run_again_excuses_no_other_run():
+    first, other = run(conclusion="failure"), run("Lint", "failure", workflow=6, suite=2)
+    verdict, _ = look(seen(first, other, check("t", "failure")), previous=rerun_asked(first))
+
+    assert [(one.name, one.outcome) for one in verdict.results] == [("Lint", RED), ("t", PENDING)]
 
 
 def test_a_red_check_of_a_running_rerun_is_red():
