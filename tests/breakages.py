@@ -93,7 +93,7 @@ BREAKAGES = [
     Breakage(
         "hash check removed",
         "bot/orders.py",
-        "    if command.hash and not version.hash.startswith(command.hash):\n",
+        "    if not version.hash.startswith(command.hash):\n",
         "    if False:\n",
         flow("commands", "another_hash_than_the_newest_plans_is_refused"),
     ),
