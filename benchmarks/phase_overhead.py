@@ -6,6 +6,7 @@ Overhead is the time from the arrival of the green check's webhook to the next p
 repository of 200 and of 5,000 files. Memory is the resident size of an idle `phasegate serve`.
 """
 
+import logging
 import statistics
 import tempfile
 import time
@@ -13,6 +14,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
+import structlog
 
 from bot import demo
 from localmodel import Scenario
@@ -108,6 +110,7 @@ def _ready(port: int) -> bool:
 
 def main() -> None:
     """Measure and print."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     for files in (200, 5000):
         seconds = measure(files)
         print(
