@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
@@ -61,7 +61,7 @@ async def _work(parts: Parts, attempt: Attempt, toolbox: Toolbox, limits: Limits
     journal = [turn for turn in told if turn.conversation == attempt.conversation]
     while not toolbox.result:
         if journal and journal[-1].results is None:
-            await _answer(parts, toolbox, journal)
+            await _answer(parts, toolbox, journal, await _widen(parts, attempt, toolbox))
             continue
         if parts.draining.is_set():
             # Park between two turns; the next process goes on here.
@@ -196,14 +196,26 @@ def _stopped(db: Session, parts: Parts, attempt_id: int | None, model: str, paid
     records.refresh(db, parts, store.build(db, store.attempt(db, attempt_id or 0).build_id))
 
 
-async def _answer(parts: Parts, toolbox: Toolbox, journal: list[Turn]) -> None:
-    """Run the tools of the newest turn and journal what they answered."""
+async def _widen(parts: Parts, attempt: Attempt, toolbox: Toolbox) -> list[str]:
+    """Let paths that a person allowed since the last turn count from now on; return those."""
+    if toolbox.contract is None:
+        return []
+    known = toolbox.contract.allowed_by_person
+    allowed = await parts.database.ask(store.allowed_paths, attempt.build_id, attempt.phase)
+    toolbox.contract = replace(toolbox.contract, allowed_by_person=allowed)
+    return [path for path in allowed if path not in known]
+
+
+async def _answer(parts: Parts, toolbox: Toolbox, journal: list[Turn], allowed: list[str]) -> None:
+    """Run the tools of the newest turn and journal what they answered, and what a person `allowed` meanwhile."""
     turn = journal[-1]
     content, ended = await asyncio.to_thread(_run_tools, toolbox, turn)
     if not content:
         if _unfinished(journal) > _NUDGES:
             raise AttemptFailed(FailureKind.NO_FINISH, _last_words(turn))
         content = [{"type": "text", "text": prompts.fill("nudge", tool=toolbox.finishing)}]
+    if allowed:
+        content.append({"type": "text", "text": prompts.fill("allowed", paths=[f"`{path}`" for path in allowed])})
     results = json.dumps({"role": "user", "content": content}, ensure_ascii=False)
     await parts.database.run(store.answer_turn, turn.attempt_id, turn.conversation, turn.n, results)
     turn.results = results

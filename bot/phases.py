@@ -128,7 +128,7 @@ def _contract(job: Job, plan: Plan) -> Contract:
         grow=job.rules.scope_grow,
         siblings=job.rules.scope_siblings,
         protected=job.rules.protected,
-        allowed_by_person=tuple(store.read_object(job.build.granted).get(str(number), [])),
+        allowed_by_person=store.read_paths(job.build.granted, number),
         expects_tests=phase.expects_tests and job.attempt.kind == "phase",
     )
 

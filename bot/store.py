@@ -200,6 +200,11 @@ def build(db: Session, build_id: int) -> Build:
     return found
 
 
+def allowed_paths(db: Session, build_id: int, number: int) -> tuple[str, ...]:
+    """Return the paths a person allowed in a phase."""
+    return read_paths(build(db, build_id).granted, number)
+
+
 def live_build(db: Session, repository_id: int, number: int) -> Build | None:
     """Return the live build of an issue or of its pull request, by either's number."""
     query = (
@@ -455,3 +460,8 @@ def dump(value: Any) -> str:
 def read_object(text: str) -> dict[str, Any]:
     """Return a JSON object column."""
     return dict(json.loads(text)) if text else {}
+
+
+def read_paths(text: str, number: int) -> tuple[str, ...]:
+    """Return the paths that a JSON column of phase number → paths holds for one phase."""
+    return tuple(read_object(text).get(str(number), []))

@@ -88,6 +88,8 @@ class Model:
         self.pace = pace
         self.requests: list[Request] = []
         self.open_streams = 0
+        self.silent: set[str] = set()
+        """Conversations whose replies are held back until they are taken out of here."""
         self._cache = Cache()
         self._injections: list[_Injection] = []
         self._lock = threading.Lock()

@@ -166,6 +166,8 @@ class _Messages:
 
     async def _send(self, answer: Answer, scope: Scope, send: Send) -> None:
         await asyncio.sleep(answer.delay)
+        while answer.request.conversation in self._model.silent:
+            await asyncio.sleep(0.02)
         headers = {
             **answer.headers,
             "content-type": "text/event-stream; charset=utf-8",

@@ -1,5 +1,6 @@
 """What people say and do, over HTTP: who may, what each command does, and what is left in silence."""
 
+import json
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -272,6 +273,24 @@ def test_a_path_allowed_by_a_person_may_be_written_and_the_build_goes_on_by_itse
         assert world.answers("/allow README.md") == []
         world.until("awaiting_checks")
         assert world.hub.file(world.repository, world.head, "README.md") == "# Tally, cached\n"
+
+
+def test_a_path_allowed_while_the_phase_is_written_counts_from_the_next_turn(new_world):
+    edit = {"edit_file": {"path": "README.md", "old_str": "# Tally", "new_str": "# Tally, cached"}}
+    turns = ({"use": part(1)[:1]}, {"use": [edit, *part(1)[1:], finish(1)]})
+    world = new_world(small(writing(1, 1, *turns)), checks="")
+    world.model.silent.add("phase 1")
+    with world.running():
+        world.approves()
+        world.wait(lambda: world.model.requests[-1].conversation == "phase 1", "the phase's call")
+        assert world.answers("/allow README.md") == []
+        assert world.signs == {"eyes", "+1"}
+        world.model.silent.clear()
+        world.until("awaiting_checks")
+        assert world.hub.file(world.repository, world.head, "README.md") == "# Tally, cached\n"
+
+    told = json.dumps(world.asked("phase 1")[-1].body["messages"][-1])
+    assert told.count("A person has just allowed more paths in this phase: `README.md`") == 1
 
 
 def test_no_comment_of_a_person_without_admin_permission_opens_a_protected_path(red):

@@ -64,6 +64,7 @@ VALUES: dict[str, dict[str, Any]] = {
     },
     "repair-task": {**PHASE, "evidence": "## tests: failure\n- tally/part2.py:1: assert 1 == 2"},
     "verify": {},
+    "allowed": {"paths": ["`README.md`", "`docs/**`"]},
     "verify-task": {
         **ISSUE,
         "number": 1,
