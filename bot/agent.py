@@ -215,7 +215,9 @@ async def _answer(parts: Parts, toolbox: Toolbox, journal: list[Turn], allowed: 
             raise AttemptFailed(FailureKind.NO_FINISH, _last_words(turn))
         content = [{"type": "text", "text": prompts.fill("nudge", tool=toolbox.finishing)}]
     if allowed:
-        content.append({"type": "text", "text": prompts.fill("allowed", paths=[f"`{path}`" for path in allowed])})
+        content.append(
+            {"type": "text", "text": prompts.fill("allowed", paths=[f"`{path}`" for path in allowed])}
+        )
     results = json.dumps({"role": "user", "content": content}, ensure_ascii=False)
     await parts.database.run(store.answer_turn, turn.attempt_id, turn.conversation, turn.n, results)
     turn.results = results

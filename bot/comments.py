@@ -303,6 +303,14 @@ def branch_forced(branch: str) -> str:
     )
 
 
+def pull_closed(number: int, words: str) -> str:
+    """Return the refusal to go on while a pull request is closed that GitHub does not let us reopen."""
+    return (
+        f"#{number} is closed, and GitHub does not let me reopen it: {_line(words)}. "
+        "Reopen the pull request, then `/resume`."
+    )
+
+
 def found(record: Record) -> str:
     """Return what is said on start-up about a build that waits for a person."""
     plan = record["plan"]
@@ -324,9 +332,10 @@ def _done_phases(numbers: Sequence[str]) -> str:
     return f"phases {', '.join(numbers[:-1])} and {numbers[-1]} done"
 
 
-def stopped(record: Record, why: str) -> str:
+def stopped(record: Record, why: str, *, reopens: bool = False) -> str:
     """Return the comment when a build pauses because a person closed or unlabelled something."""
-    return f"Paused: {why}. Reply `/resume` to go on or `/cancel` to end build {record['id']}."
+    onward = "to reopen it and go on" if reopens else "to go on"
+    return f"Paused: {why}. Reply `/resume` {onward} or `/cancel` to end build {record['id']}."
 
 
 def why_stopped(action: str, login: str) -> str:

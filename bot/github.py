@@ -282,6 +282,10 @@ class Repository(Branches):
         content = {key: value for key, value in (("title", title), ("body", body)) if value is not None}
         await self._talk("PATCH", f"/pulls/{number:d}", content, repeatable=True)
 
+    async def reopen_pull(self, number: int) -> None:
+        """Reopen a closed pull request; Rejected where GitHub no longer allows that."""
+        await self._talk("PATCH", f"/pulls/{number:d}", {"state": "open"}, repeatable=True)
+
     async def ready_pull(self, node_id: str) -> bool:
         """Make a draft ready for review and return whether it is; GitHub may refuse that to an App."""
         grant = self._grants["write"]

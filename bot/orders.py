@@ -19,6 +19,9 @@ from bot.tables import Build, now
 
 WRITERS = ("admin", "write")
 
+_ONWARD = ("resume", "retry", "allow", "skip-checks", "approve-plan", "revise-plan")
+"""The words that may end a pause."""
+
 _log = structlog.get_logger(__name__)
 
 
@@ -84,6 +87,38 @@ async def _prepare(parts: Parts, event: Event, command: Command) -> None:
         text = await repository.file(policy.FILE, build.base_branch) or ""
         policy.check(policy.effective(policy.parse(text), parts.settings))
         await parts.database.run(_keep_policy, build.id or 0, text)
+    if command.word in _ONWARD and build.state == State.PAUSED and build.pull_request is not None:
+        await _reopen(parts, build, build.pull_request)
+
+
+async def _reopen(parts: Parts, build: Build, number: int) -> None:
+    """Have an open pull request before a build goes on: many repositories run CI on those alone.
+
+    One whose branch was forced while it was closed stays closed for good; another takes its place.
+    """
+    repository = parts.repository(build)
+    pull = await repository.pull(number)
+    if pull.state == "open" or pull.merged:
+        return
+    try:
+        await repository.reopen_pull(number)
+    except Rejected as refusal:
+        try:
+            pull = await repository.open_pull(
+                branch=build.branch,
+                base=build.base_branch,
+                title=pull.title,
+                body=pull.body,
+                draft=pull.draft,
+            )
+        except Rejected:
+            raise UserError(comments.pull_closed(number, str(refusal))) from refusal
+    await parts.database.run(_keep_pull, build.id or 0, pull.number)
+
+
+def _keep_pull(db: Session, build_id: int, number: int) -> None:
+    build = store.build(db, build_id)
+    build.pull_request, build.pull_opened_at = number, now()
 
 
 def _keep_policy(db: Session, build_id: int, text: str) -> None:
@@ -362,11 +397,11 @@ _ORDERS: dict[str, Callable[[Session, Parts, Build, Command, Event], None]] = {
 }
 
 
-def stop(db: Session, parts: Parts, build: Build, why: str, by: str) -> None:
+def stop(db: Session, parts: Parts, build: Build, why: str, by: str, *, reopens: bool = False) -> None:
     """Pause a live build because a person closed or unlabelled something, and say so once."""
     if builds.advance(db, parts, build, Trigger.STOPPED, by=by, detail=why, failure=FailureKind.STOPPED):
         number = len(store.moves(db, build.id or 0))
-        text = comments.stopped(records.record(db, parts, build), why)
+        text = comments.stopped(records.record(db, parts, build), why, reopens=reopens)
         outbox.say(db, parts, build, f"build={build.id} stopped={number}", text)
 
 

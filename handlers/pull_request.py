@@ -36,6 +36,5 @@ def _end(db: Session, parts: Parts, event: Event) -> None:
     if event.at("pull_request", "merged") is True:
         builds.advance(db, parts, build, Trigger.MERGED, by=event.sender_login)
     else:
-        orders.stop(
-            db, parts, build, comments.why_stopped("pull_closed", event.sender_login), event.sender_login
-        )
+        why = comments.why_stopped("pull_closed", event.sender_login)
+        orders.stop(db, parts, build, why, event.sender_login, reopens=True)

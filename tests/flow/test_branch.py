@@ -323,12 +323,48 @@ def test_a_deleted_branch_pauses_and_goes_on_where_it_was_restored(new_world, wo
         world.wait(lambda: len(world.branch()) == 2, "the second phase")
 
 
-def test_a_branch_that_is_still_gone_pauses_again(new_world):
+def test_a_build_whose_branch_is_still_gone_does_not_go_on(new_world):
     with one(new_world) as world:
         world.hub.delete_branch(world.repository, world.branch_name, by="maria")
         world.until("paused")
+        (answer,) = world.answers("/resume")
+        assert answer.startswith("#2 is closed, and GitHub does not let me reopen it: ")
+        assert "Reopen the pull request, then `/resume`." in answer
+        assert world.stored().state == "paused"
+
+
+# Closed
+
+
+def test_a_closed_pull_request_is_reopened_by_resume_and_becomes_ready(new_world):
+    with one(new_world) as world:
+        world.hub.close_issue(world.repository, 2, by="maria")
+        world.until("paused")
+        assert "Reply `/resume` to reopen it and go on" in world.comments[-1]
+        assert world.answers("/resume") == []
+        world.until("awaiting_checks")
+        world.reports()
+        world.until("done")
+        pull = world.hub.issue(world.repository, 2)
+        assert (pull.state, pull.draft) == ("open", False)
+
+
+def test_where_a_pull_request_stays_closed_for_good_another_takes_its_place(new_world):
+    """GitHub reopens none whose branch was forced meanwhile."""
+    with one(new_world) as world:
+        world.hub.close_issue(world.repository, 2, by="maria")
+        world.until("paused")
+        gone = {"message": "state cannot be changed. The branch was force-pushed or recreated."}
+        world.hub.faults.fail("/pulls/2$", 422, method="PATCH", body=gone)
         world.answers("/resume")
-        world.wait(lambda: triggers(world).count("branch_lost") == 2, "the second pause")
+        world.until("awaiting_checks")
+        world.reports()
+        record = world.until("done")
+        old, new = (world.hub.issue(world.repository, number) for number in (2, 3))
+
+    assert record["pull_request"] == 3
+    assert (old.state, new.state, new.title) == ("closed", "open", old.title)
+    assert "**Done: #3 is ready for review.**" in world.comments[-1]
 
 
 # Brought up to date

@@ -352,6 +352,11 @@ def test_a_gate_that_waits_without_a_link_says_so_without_a_list() -> None:
             "or `/cancel`.",
         ),
         (
+            comments.pull_closed(2, "state cannot be changed"),
+            "#2 is closed, and GitHub does not let me reopen it: state cannot be changed. "
+            "Reopen the pull request, then `/resume`.",
+        ),
+        (
             comments.branch_forced("phasegate/issue-1"),
             "The branch `phasegate/issue-1` was forced to a commit that is not on top of mine. "
             "`/resume` takes it as it stands now, and its checks decide.",
@@ -379,3 +384,9 @@ def test_what_a_person_stopped_says_who_did_it_and_how_to_go_on(action: str, why
     said = comments.stopped({"id": 12}, comments.why_stopped(action, "maria"))
 
     assert said == f"Paused: {why}. Reply `/resume` to go on or `/cancel` to end build 12."
+
+
+def test_a_closed_pull_request_is_said_to_be_reopened() -> None:
+    said = comments.stopped({"id": 12}, "maria closed the pull request", reopens=True)
+
+    assert said.endswith("Reply `/resume` to reopen it and go on or `/cancel` to end build 12.")
