@@ -25,7 +25,8 @@ from bot.errors import UserError
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 
 _START_SECONDS = 60.0
-_STEP_SECONDS = 170.0
+_STEP_SECONDS, _REAL_STEP_SECONDS = 170.0, 3900.0
+"""How long one state may last: a real model has an hour for an attempt, and CI comes after it."""
 _KEPT = re.compile(
     r"PATH|HOME|USER|LANG|LANGUAGE|LC_\w+|TZ|TERM|TMPDIR|SSL_CERT_(FILE|DIR)|(HTTPS?|ALL|NO)_PROXY",
     re.IGNORECASE,
@@ -45,6 +46,7 @@ class Stage:
     repository: str
     issue: int
     check: str
+    patience: float
     client: httpx.Client
 
 
@@ -98,6 +100,7 @@ def _start(stack: ExitStack, world: Path, folder: Path, console: Console) -> Sta
         repository=hub["repositories"][0],
         issue=1,
         check="python -m pytest -q",
+        patience=_STEP_SECONDS if simulated else _REAL_STEP_SECONDS,
         client=client,
     )
     _await_ready(stage, folder)
@@ -224,8 +227,8 @@ def play(stage: Stage, folder: Path, console: Console) -> int:
 
 
 def _follow(stage: Stage, console: Console, until: set[str]) -> dict[str, Any]:
-    """Tell each move of build 1 as it happens, until it is in one of some states ."""
-    deadline = time.monotonic() + _STEP_SECONDS
+    """Tell each move of build 1 as it happens, until it is in one of some states or nothing moves any more."""
+    deadline = time.monotonic() + stage.patience
     record: dict[str, Any] = {"state": "", "moves": [], "failure": "timeout"}
     told = _told.setdefault(stage.bot_url, 0)
     while time.monotonic() < deadline:
@@ -237,7 +240,9 @@ def _follow(stage: Stage, console: Console, until: set[str]) -> dict[str, Any]:
                     f"  {move['at'][11:23]}  {move['from'] or '·'} → [bold]{move['to']}[/]  "
                     f"({move['trigger']}, by {move['by']}) {move['detail'][:70]}"
                 )
-            told = _told[stage.bot_url] = len(record["moves"])
+            if told < len(record["moves"]):
+                told = _told[stage.bot_url] = len(record["moves"])
+                deadline = time.monotonic() + stage.patience
             if record["state"] in until:
                 break
         time.sleep(0.2)
