@@ -109,8 +109,8 @@ def finished(job: Job, *, before: int | None = None) -> list[dict[str, Any]]:
     ]
 
 
-def read_files(workspace: Workspace, paths: Iterable[str]) -> str:
-    """Return the contents of some files, each in its tag, as far as they fit."""
+def read_files(workspace: Workspace, paths: Iterable[str]) -> list[dict[str, str]]:
+    """Return path and content of some files, as far as they fit."""
     shown, room = [], _FILES_BUDGET
     for path in paths:
         try:
@@ -118,12 +118,12 @@ def read_files(workspace: Workspace, paths: Iterable[str]) -> str:
         except UserError:
             continue
         if len(content) <= room:
-            shown.append(f'<file path="{path}">\n{content}\n</file>')
+            shown.append({"path": path, "content": content})
             room -= len(content)
-    return "\n".join(shown)
+    return shown
 
 
-async def instructions(workspace: Workspace, job: Job) -> str:
+async def instructions(workspace: Workspace, job: Job) -> list[dict[str, str]]:
     """Return the repository's own instructions for those who work on it."""
-    text = await asyncio.to_thread(read_files, workspace, job.rules.instructions)
-    return sanitize.clean(text)
+    files = await asyncio.to_thread(read_files, workspace, job.rules.instructions)
+    return [{**file, "content": sanitize.clean(file["content"])} for file in files]
