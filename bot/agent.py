@@ -15,7 +15,7 @@ from bot import pricing, prompts, records, scope, store, turns
 from bot.errors import AttemptFailed, FailureKind
 from bot.parts import Parts
 from bot.tables import Attempt, Turn, now
-from bot.tools import CHANGES, Answer, Toolbox
+from bot.tools import CHANGES, REFUSED, Answer, Toolbox
 from bot.turns import Header, ModelFailure, Reply
 from bot.workshop import accepted
 
@@ -84,17 +84,24 @@ async def _work(parts: Parts, attempt: Attempt, toolbox: Toolbox, limits: Limits
 
 def _explain(failure: AttemptFailed, told: Sequence[Turn], finishing: str) -> None:
     """Name what kept an attempt from finishing, where the last refusal says so."""
-    refusals = [
+    refused = refusals(told, finishing)
+    kind = scope.obstacle(refused[-1]) if refused else None
+    if kind is not None:
+        failure.kind, failure.detail = kind, f"{failure.detail}\n{refused[-1].partition(chr(10))[2]}"
+
+
+def refusals(told: Sequence[Turn], finishing: str) -> list[str]:
+    """Return what the finishing call was answered each time its work was not accepted, by the journal."""
+    return [
         block["content"]
         for turn in told
         if turn.results is not None
         for call in _calls(turn)
         for block in json.loads(turn.results)["content"]
-        if call["name"] == finishing and block.get("tool_use_id") == call["id"] and block.get("is_error")
+        if call["name"] == finishing
+        and block.get("tool_use_id") == call["id"]
+        and block["content"].startswith(REFUSED)
     ]
-    kind = scope.obstacle(refusals[-1]) if refusals else None
-    if kind is not None:
-        failure.kind, failure.detail = kind, f"{failure.detail}\n{refusals[-1].partition(chr(10))[2]}"
 
 
 def conversation(attempt: Attempt, journal: Sequence[Turn]) -> list[dict[str, Any]]:

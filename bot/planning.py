@@ -35,7 +35,8 @@ async def run(parts: Parts, attempt_id: int) -> None:
         job = await _settle_base(parts, job)
     workspace = await open_workspace(parts, job.build, job.attempt)
     try:
-        submission = _Submission(job, workspace)
+        told = await parts.database.ask(store.turns, attempt_id)
+        submission = _Submission(job, refused=len(agent.refusals(told, "submit_plan")))
         toolbox = Toolbox(workspace, "submit_plan", submission.judge)
         task = await _task(job, workspace, issue)
         attempt = await jobs.freeze(
@@ -59,9 +60,10 @@ async def run(parts: Parts, attempt_id: int) -> None:
 class _Submission:
     """Judges what the planner submits; the third plan that cannot be built ends the attempt."""
 
-    def __init__(self, job: Job, workspace: Workspace) -> None:
+    def __init__(self, job: Job, *, refused: int) -> None:
+        """`refused`: how many plans of this attempt were not accepted before this process took it up."""
         self._job = job
-        self._tries = 0
+        self._tries = refused
 
     def judge(self, given: Mapping[str, Any]) -> list[str]:
         """Return why the plan is not accepted, or nothing."""

@@ -11,6 +11,9 @@ from bot.scope import Contract
 from bot.turns import CHANGES as CHANGES
 from bot.workspace import Workspace
 
+REFUSED = "Not accepted yet:"
+"""How the answer to a finishing call begins whose work is not accepted."""
+
 _LONGEST = 40_000
 """Characters of one tool result; more is cut in the middle."""
 
@@ -188,7 +191,7 @@ class Toolbox:
         reasons = self.finish(given)
         if reasons:
             lines = "\n".join(f"- {reason}" for reason in reasons)
-            return Answer(f"Not accepted yet:\n{lines}", is_error=True)
+            return Answer(f"{REFUSED}\n{lines}", is_error=True)
         self.result = dict(given)
         return Answer("Accepted.", finished=True)
 
