@@ -15,6 +15,7 @@ from bot.results import (
     Outcome,
     Result,
     Seen,
+    absent,
     current_checks,
     current_runs,
     listed,
@@ -23,8 +24,8 @@ from bot.results import (
     see_check,
     see_run,
     see_status,
-    shown,
     weigh,
+    without,
     workflow_of,
 )
 
@@ -124,8 +125,8 @@ class Case:
     released: tuple[Result, ...]
     # Rules or policy name required checks that are not released.
     required: bool
-    # Required checks that nothing has reported yet, as shown to a person.
-    missing: tuple[str, ...]
+    # Required checks that nothing has reported yet: as shown to a person → by name.
+    missing: Mapping[str, str]
     fingerprint: str
 
     def having(self, outcome: Outcome) -> tuple[Result, ...]:
@@ -253,10 +254,11 @@ def gather(observation: Observation, previous: Verdict | None, rules: GateRules,
     required = [n for n in observation.required if n.name not in rules.released and n.app_id != own]
     marked = [replace(one.result, required=any(satisfies(one, n) for n in required)) for one in counted]
     results = tuple(sorted(marked, key=lambda result: (result.name, result.key)))
-    missing = sorted({shown(n) for n in required if not any(satisfies(one, n) for one in counted)})
+    absentees = [need for need in required if not any(satisfies(one, need) for one in counted)]
+    missing = dict(sorted((absent(need, counted), need.name) for need in absentees))
     released = tuple(one.result for one in seen if one.result.name in rules.released)
     mark = fingerprint(observation, results)
-    return Case(observation, rules, now, before, results, released, bool(required), tuple(missing), mark)
+    return Case(observation, rules, now, before, results, released, bool(required), missing, mark)
 
 
 def of_its_commit(observation: Observation) -> Observation:
@@ -390,8 +392,7 @@ def red(case: Case) -> Answer | None:
     running = len(case.having(Outcome.PENDING))
     reason = f"Red: {listed(reds)}" + (f" ({running} more still running)." if running else ".")
     on_base = sorted({result.name for result in reds} & case.observation.base_red)
-    ways = names(f'/skip-checks "{name}" why this is fine' for name in on_base)
-    reason += f" Red on the base too: {names(on_base)}; to go on without, reply {ways}." if on_base else ""
+    reason += f" Red on the base too: {names(on_base)}.{without(on_base)}" if on_base else ""
     return Answer(Outcome.RED, reason, reds[0].url)
 
 
@@ -426,6 +427,7 @@ def unfinished(case: Case) -> Answer | None:
     url = running[0].url if running else ""
     if case.overdue:
         reason = f"Not finished within {case.rules.timeout / 60:g} minutes; {'; '.join(parts)}."
+        reason += without(case.missing.values())
         return Answer(Outcome.TIMED_OUT, reason, url)
     return Answer(Outcome.PENDING, f"Waiting for CI; {'; '.join(parts)}.", url, case.rules.poll)
 

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from urllib.parse import quote
 
 import httpx
@@ -12,7 +13,7 @@ import structlog
 from bot import github_facts as read
 from bot.errors import BotError, Denied, Missing, Rejected, Transient
 from bot.github_answers import checked_url, decoded
-from bot.github_client import Client
+from bot.github_client import Client, Grant
 from bot.github_facts import (
     Annotation,
     AppFacts,
@@ -76,6 +77,7 @@ class GitHub:
             app_id=app_id, private_key=private_key, api_url=api_url, pause=pause, clock=clock
         )
         self._app: AppFacts | None = None
+        self._app_ids: dict[str, int] = {}
 
     async def start(self) -> None:
         """Ask GitHub who we are: Denied where it does not know the App; an outage does not stop a start."""
@@ -106,6 +108,16 @@ class GitHub:
         """Return the id of our installation that reaches a repository; Missing where there is none."""
         raw = await self._client.json("GET", f"{repository_path(full_name)}/installation")
         return int(raw["id"])
+
+    async def app_id(self, slug: str, grant: Grant) -> int:
+        """Return the id of an App, 0 where GitHub does not tell, as of private Apps of others; asked once."""
+        if slug not in self._app_ids:
+            try:
+                raw = await self._client.json("GET", f"/apps/{quote(slug, safe='')}", grant=grant)
+                self._app_ids[slug] = int(raw["id"])
+            except (Missing, Denied):
+                self._app_ids[slug] = 0
+        return self._app_ids[slug]
 
     async def missed_deliveries(self, since: str) -> list[int]:
         """Return the deliveries since a time (ISO 8601, UTC) of which no try arrived, oldest first."""
@@ -307,8 +319,12 @@ class Repository(Branches):
         return [read.check_run(raw) for raw in raws if raw.get("head_sha", sha) == sha]
 
     async def statuses(self, sha: str) -> list[Status]:
-        """Return the legacy statuses of a commit, newest first."""
-        return [read.status(raw) for raw in await self._pages(f"/commits/{full_sha(sha)}/statuses")]
+        """Return the legacy statuses of a commit, newest first, each with its App as far as GitHub tells."""
+        found = [read.status(raw) for raw in await self._pages(f"/commits/{full_sha(sha)}/statuses")]
+        return [replace(one, app_id=await self._app_of(one)) for one in found]
+
+    async def _app_of(self, status: Status) -> int:
+        return await self._github.app_id(status.bot, self._grants["read"]) if status.bot else 0
 
     async def workflow_runs(self, sha: str) -> list[WorkflowRun]:
         """Return the workflow runs of a commit; Denied or Missing where Actions are off or not granted."""

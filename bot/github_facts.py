@@ -243,15 +243,17 @@ def check_run(raw: Json) -> CheckRun:
 
 
 def status(raw: Json) -> Status:
-    """Read a legacy commit status."""
+    """Read a legacy commit status; of its App GitHub tells the bot's account alone."""
+    login, creator_id, kind = _author({"user": raw.get("creator")})
     return Status(
         id=raw["id"],
         context=raw["context"],
         state=raw["state"],
-        creator_id=(raw.get("creator") or {}).get("id", 0),
+        creator_id=creator_id,
         created_at=raw["created_at"],
         url=raw.get("target_url") or "",
         description=raw.get("description") or "",
+        bot=login.removesuffix("[bot]") if kind == "Bot" else "",
     )
 
 

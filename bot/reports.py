@@ -36,6 +36,8 @@ class Status:
     created_at: str = ""
     url: str = ""
     description: str = ""
+    bot: str = ""
+    """The slug of the App through which it was set; empty where a person's account set it."""
     # The App that set it, 0 where none is known; a required check of one App takes no other's.
     app_id: int = 0
 

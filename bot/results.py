@@ -168,6 +168,22 @@ def shown(need: Required) -> str:
     return quoted(need.name) + (f" of App {need.app_id}" if need.app_id is not None else "")
 
 
+def absent(need: Required, seen: Iterable[Seen]) -> str:
+    """Name a required check that nothing satisfies, and what of that name is there instead."""
+    others = {one.app_id for one in seen if one.result.name == need.name} - {None}
+    if not others:
+        return shown(need)
+    if 0 in others:
+        return f"{shown(need)} (it is there as a commit status, whose App GitHub does not tell)"
+    return f"{shown(need)} (it is there from another App)"
+
+
+def without(checks: Iterable[str]) -> str:
+    """Say how a person goes on without some checks for the whole build; nothing where there are none."""
+    ways = names(f'/skip-checks "{name}" why this is fine' for name in dict.fromkeys(checks))
+    return f" To go on without, reply {ways}." if ways else ""
+
+
 def quoted(name: str) -> str:
     """Put a name between backticks; a name is written by others and may hold backticks and line breaks."""
     return f"`{' '.join(name.replace('`', ' ').split())[:100]}`"

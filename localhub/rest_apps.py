@@ -17,6 +17,15 @@ def get_app(call: Call) -> Answer:
     return Answer(app_json(call.state, call.app))
 
 
+@routes.on("GET", "/apps/{slug}", "open")
+def get_app_by_slug(call: Call) -> Answer:
+    """Return an App by its name in addresses."""
+    app = call.state.app_by_slug(call.params["slug"])
+    if app is None:
+        raise not_found()
+    return Answer(app_json(call.state, app))
+
+
 @routes.on("GET", "/app/installations", "app")
 def list_installations(call: Call) -> Answer:
     """List where the App is installed."""

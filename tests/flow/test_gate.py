@@ -385,3 +385,35 @@ def test_legacy_statuses_count_like_checks(new_world, ending):
         assert world.stored().state == "awaiting_checks"
         world.hub.report_status(world.repository, world.head, "ci/old", ending, "It said so.")
         world.until("done" if ending == "success" else "paused")
+
+
+def pin(world, name, app):
+    """Let the rules of the base require a check of one App."""
+    check = {"context": name, "integration_id": app}
+    rule = {"type": "required_status_checks", "parameters": {"required_status_checks": [check]}}
+    world.hub.faults.fail("/rules/branches/main", 200, body=[rule], count=999)
+
+
+def test_a_status_satisfies_a_check_that_is_required_of_the_app_that_set_it(new_world):
+    with one(new_world, **OWN) as world:
+        app = world.hub.report_check(
+            world.repository, world.record["base"], app="old-ci", conclusion="success"
+        ).app
+        pin(world, "ci/old", app.id)
+        world.hub.report_status(world.repository, world.head, "ci/old", "success", by="old-ci[bot]")
+        world.until("done")
+
+
+def test_a_status_whose_app_nobody_knows_is_told_and_can_be_released(new_world):
+    """Even a red one: a person who knows better takes it on them, once for the whole build."""
+    with one(new_world, **OWN, checks_timeout_minutes=0.03) as world:
+        pin(world, "ci/old", 4711)
+        world.hub.report_status(world.repository, world.head, "ci/old", "success", by="maria")
+        world.reports(name="lint")
+        world.until("paused")
+        assert "(it is there as a commit status, whose App GitHub does not tell)" in world.comments[-1]
+        assert '`/skip-checks "ci/old" why this is fine`' in world.comments[-1]
+
+        world.hub.report_status(world.repository, world.head, "ci/old", "failure", by="maria")
+        world.answers('/skip-checks "ci/old" It is our old server.')
+        world.until("done")

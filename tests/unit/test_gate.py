@@ -324,6 +324,31 @@ def test_what_is_required_of_one_app_is_not_satisfied_by_another(report, app, ou
     assert look(seen(report(app), required=(Required("test", ACTIONS),)))[0].outcome is outcome
 
 
+@pytest.mark.parametrize(
+    ("other", "told"),
+    [
+        (status("test"), " (it is there as a commit status, whose App GitHub does not tell)"),
+        (status("test", app_id=OTHER), " (it is there from another App)"),
+        (check("test", app=OTHER), " (it is there from another App)"),
+        (run("test", "success"), ""),
+    ],
+)
+def test_what_is_there_instead_of_a_required_check_is_told_when_the_time_is_over(other, told):
+    observation = seen(check("docs"), other, required=(Required("test", ACTIONS),))
+    first, _ = look(observation)
+    last, _ = look(observation, at=100 + RULES.timeout, previous=first)
+
+    assert f"`test` of App {ACTIONS}{told}." in last.reason
+    assert last.reason.endswith('To go on without, reply `/skip-checks "test" why this is fine`.')
+
+
+@pytest.mark.parametrize("state", ["success", "failure", "pending"])
+def test_a_release_by_name_ends_the_wait_for_a_pinned_check_that_is_a_status(state):
+    observation = seen(check("docs"), status("test", state), required=(Required("test", ACTIONS),))
+
+    assert settled(observation, released=frozenset({"test"})).outcome is GREEN
+
+
 def test_a_check_and_a_status_of_a_required_name_must_both_be_green():
     assert look(seen(check("t"), status("t", "pending"), required=(Required("t"),)))[0].outcome is PENDING
 

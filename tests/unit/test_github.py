@@ -636,6 +636,29 @@ def test_statuses_and_workflow_runs_of_the_commit_are_read(bench):
     assert (ran.status, ran.conclusion, ran.run_attempt, ran.suite_id) == ("queued", None, 2, 3)
 
 
+def test_the_app_of_a_status_is_found_by_its_bot_and_asked_for_once(bench):
+    """A private App of somebody else is not shown to us."""
+    when = {"created_at": "2026-11-01T10:00:00Z", "state": "success"}
+    creators = [
+        {"login": "ci-bot[bot]", "id": 8, "type": "Bot"},
+        {"login": "secret[bot]", "id": 9, "type": "Bot"},
+        {"login": "ann", "id": 11, "type": "User"},
+    ]
+    rows = [{"id": n, "context": f"ci/{n}", "creator": creator, **when} for n, creator in enumerate(creators)]
+    bench.on("GET", f"/commits/{SHA}/statuses", rows, rows)
+    public = bench.mock.get(f"{API}/apps/ci-bot").respond(json={"id": 77})
+    private = bench.mock.get(f"{API}/apps/secret").respond(404, json={"message": "Not Found"})
+
+    async def work(repository):
+        return [await repository.statuses(SHA) for _ in range(2)]
+
+    first, second = bench.ask(work)
+
+    assert [one.app_id for one in first] == [77, 0, 0]
+    assert second == first
+    assert (len(public.calls), len(private.calls)) == (1, 1)
+
+
 @pytest.mark.parametrize(("status", "error"), [(403, Denied), (404, Missing)])
 def test_workflow_runs_that_may_not_be_read_are_an_error(bench, status, error):
     bench.on("GET", "/actions/runs", R(status, json={"message": "no"}))
