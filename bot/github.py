@@ -48,6 +48,7 @@ __all__ = [
 LOG_TAIL = 64 * 1024
 DELIVERY_PAGES = 50
 NO_DRAFTS = "Draft pull requests are not supported"
+NO_RULES = "Upgrade to GitHub"
 WIP = "WIP: "
 
 MINIMIZE = "mutation($input: MinimizeCommentInput!) { minimizeComment(input: $input) { clientMutationId } }"
@@ -332,11 +333,11 @@ class Repository(Branches):
         return [read.workflow_run(raw) for raw in raws if raw.get("head_sha", sha) == sha]
 
     async def required_checks(self, branch: str) -> list[Required]:
-        """Return the checks that rules and classic protection require of a branch, as far as we may see."""
-        try:
-            found = read.required_by_rules(await self._pages(f"/rules/branches/{quote(branch, safe='')}"))
-        except (Missing, Denied):
-            found = []
+        """Return the checks that rules and classic protection require of a branch.
+
+        Denied or Missing where GitHub does not let us read them: that is not the same as none.
+        """
+        found = await self._checks_of_rules(branch)
         return list(dict.fromkeys(found + await self._classic_checks(f"/branches/{quote(branch, safe='')}")))
 
     async def annotations(self, check_run_id: int) -> list[Annotation]:
@@ -364,14 +365,24 @@ class Repository(Branches):
         """Run the failed jobs of a workflow run again; Denied without the permission `actions: write`."""
         await self._call("POST", f"/actions/runs/{run_id:d}/rerun-failed-jobs", purpose="rerun")
 
-    async def _classic_checks(self, path: str) -> list[Required]:
+    async def _checks_of_rules(self, branch: str) -> list[Required]:
         try:
-            raw = await self._get(path)
-            found = (raw.get("protection") or {}).get("required_status_checks")
-            if found is None and raw.get("protected"):
+            return read.required_by_rules(await self._pages(f"/rules/branches/{quote(branch, safe='')}"))
+        except Denied as refusal:
+            # A private repository whose plan has no rules; anybody who may see it may read those it has.
+            if NO_RULES in str(refusal):
+                return []
+            raise
+
+    async def _classic_checks(self, path: str) -> list[Required]:
+        raw = await self._get(path)
+        found = (raw.get("protection") or {}).get("required_status_checks")
+        if found is None and raw.get("protected"):
+            # The branch usually tells; what it does not, only `administration: read` would, which we do not ask for.
+            try:
                 found = await self._get(f"{path}/protection/required_status_checks")
-        except (Missing, Denied):
-            return []
+            except (Missing, Denied) as error:
+                log.info("classic protection not shown", repository=self.full_name, error=str(error))
         return read.required_by_protection(found or {})
 
     def _is_here(self, repository: Json | None) -> bool:

@@ -217,6 +217,17 @@ def test_what_can_never_be_read_pauses_with_the_reason_and_is_looked_at_again_on
         world.until("done")
 
 
+def test_rules_that_may_not_be_read_are_not_taken_for_none(new_world):
+    with one(new_world, **OWN) as world:
+        unread = world.hub.faults.fail("/rules/branches/", 403, body={"message": "No rules."}, count=999)
+        world.reports()
+        outlast(world)
+        assert (world.stored().state, world.record["phases"][0]["verdict"]) == ("awaiting_checks", "unknown")
+        assert "rules: No rules." in world.record["phases"][0]["verdict_reason"]
+        unread.count = 0
+        world.until("done")
+
+
 def test_a_branch_that_can_never_be_read_pauses_too(new_world):
     with one(new_world, checks_timeout_minutes=0.03) as world:
         world.hub.faults.fail(r"/git/ref/heads/", 403, body={"message": "No branch for you."}, count=999)

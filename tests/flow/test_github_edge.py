@@ -512,6 +512,7 @@ def test_required_checks_come_from_the_rules_of_the_base(edge):
     edge.hub.require_checks(REPO, ["tests"])
 
     async def work(repository):
+        await repository.create_branch(BRANCH, edge.base)
         return await repository.required_checks("main"), await repository.required_checks(BRANCH)
 
     assert edge.ask(work) == ([Required("tests")], [])

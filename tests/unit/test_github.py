@@ -695,15 +695,46 @@ def test_required_checks_come_from_rules_and_classic_protection(bench):
 
 
 def test_protection_that_is_off_or_hidden_requires_nothing(bench):
-    bench.on("GET", "/rules/branches/main", R(403), R(404), [])
+    """Classic protection is shown with its branch; the rest of it is for those who administer the repository."""
+    bench.on("GET", "/rules/branches/main", [])
     off = protected(enforcement_level="off", checks=[{"context": "lint"}])
-    bench.on("GET", "/branches/main", off, R(404), {"protected": True})
-    bench.on("GET", "/branches/main/protection/required_status_checks", R(403), {"contexts": ["old"]})
+    bench.on("GET", "/branches/main", off, *[{"protected": True}] * 3)
+    bench.on(
+        "GET",
+        "/branches/main/protection/required_status_checks",
+        R(403),
+        R(404),
+        {"contexts": ["old"]},
+    )
 
     async def work(repository):
         return [await repository.required_checks("main") for _ in range(4)]
 
     assert bench.ask(work) == [[], [], [], [Required("old")]]
+
+
+def test_a_plan_without_rules_has_none(bench):
+    """GitHub says so for a private repository that nobody pays for."""
+    words = "Upgrade to GitHub Pro or make this repository public to enable this feature."
+    bench.on("GET", "/rules/branches/main", R(403, json={"message": words}))
+    bench.on("GET", "/branches/main", {"protected": False})
+
+    assert bench.ask(lambda repository: repository.required_checks("main")) == []
+
+
+@pytest.mark.parametrize(("status", "error"), [(403, Denied), (404, Missing)])
+def test_rules_that_may_not_be_read_are_not_taken_for_none(bench, status, error):
+    bench.on("GET", "/rules/branches/main", R(status, json={"message": "no"}))
+    with pytest.raises(error):
+        bench.ask(lambda repository: repository.required_checks("main"))
+
+
+@pytest.mark.parametrize(("status", "error"), [(403, Denied), (404, Missing)])
+def test_a_base_branch_that_may_not_be_read_is_not_taken_for_unprotected(bench, status, error):
+    bench.on("GET", "/rules/branches/main", [])
+    bench.on("GET", "/branches/main", R(status, json={"message": "no"}))
+    with pytest.raises(error):
+        bench.ask(lambda repository: repository.required_checks("main"))
 
 
 def test_rules_that_cannot_be_read_now_are_not_taken_for_none(bench):
