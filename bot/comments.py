@@ -56,6 +56,9 @@ def plan(record: Record, *, repository_url: str, details_url: str = "") -> str:
         *_flags(current),
         *(_phase_details(number, phase) for number, phase in enumerate(current["phases"], start=1)),
         _requirements(current),
+        _noted(
+            [f"Phase {one['number']}: {note}" for one in record["phases"] for note in one["notes"]]
+        ).strip(),
         _standing(record, repository_url),
     ]
     if details_url:

@@ -143,6 +143,7 @@ def _phases(
                 "checks": verdict.get("results", []),
                 "verdict": verdict.get("outcome"),
                 "verdict_reason": verdict.get("reason"),
+                "notes": verdict.get("notes", []),
                 "released_by": fact.released_by or None,
                 "release_reason": fact.release_reason or None,
                 "attempts": own,

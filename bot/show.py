@@ -53,6 +53,8 @@ def tell(record: dict[str, Any], console: Console) -> None:
             console.print(
                 f"phase {phase['number']} {(phase['commit'] or '')[:7]}: {phase['verdict']} ({checks}){why}"
             )
+        for note in phase["notes"]:
+            console.print(f"phase {phase['number']}, noticed: {_plain(note)}")
 
 
 def _moves(record: dict[str, Any]) -> Table:

@@ -385,6 +385,19 @@ def test_a_conflicting_pull_request_is_told_and_goes_on_when_it_no_longer_confli
         world.until("done")
 
 
+def test_a_conflict_beside_green_checks_is_told_in_the_plans_comment_and_the_record(new_world):
+    """Workflows that run on a push are green, and those that run on the pull request never began."""
+    with two(new_world) as world:
+        world.hub.push_commit(world.repository, "main", {"tally/part1.py": "x = 1\n"}, "Mine", by="maria")
+        world.wait(lambda: world.record["phases"][0]["verdict"] == "conflict", "a conflict")
+        world.reports()
+        until_moved(world, "checks_green")
+        world.settle()
+        note = "The PR conflicts with its base: its workflows may not have run."
+        assert world.record["phases"][0]["notes"] == [note]
+        assert f"**Noticed**\n\n- Phase 1: {note}" in world.comments[0]
+
+
 # Words of the past
 
 

@@ -217,6 +217,7 @@ def record(**changes: Any) -> dict[str, Any]:
                 "title": f"Part {number}",
                 "state": state,
                 "commit": commit,
+                "notes": [],
                 "cost_usd": cost,
                 "forecast_usd": [0.06, 0.24],
             }

@@ -72,6 +72,12 @@ def test_every_verdict_is_printed_with_its_checks(told: dict[str, Any]) -> None:
     assert lines == ["phase 1 1111111: green (tests success)"]
 
 
+def test_what_the_gate_noticed_is_printed_with_the_phase(told: dict[str, Any]) -> None:
+    told["phases"][0]["notes"] = ["Released by a person: `lint [x]` (failure)."]
+
+    assert "phase 1, noticed: Released by a person: `lint [x]` (failure)." in printed(told).splitlines()
+
+
 def test_what_people_wrote_is_printed_as_they_wrote_it(told: dict[str, Any]) -> None:
     """Square brackets are markup to the terminal's printer, and escape sequences are orders to the terminal."""
     told["moves"][0].update(detail="use [/api] and [bold]", by="renovate[bot]")
