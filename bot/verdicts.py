@@ -99,9 +99,14 @@ def _red(db: Session, parts: Parts, build: Build, phase: PhaseState, verdict: Ve
 
 
 def repairs(db: Session, build: Build) -> int:
-    """Return how many repairs of the present phase were pushed or given up."""
+    """Return how many repairs of the present phase were pushed, given up, or stopped after a model was asked.
+
+    What stops them is most often a check that turned green meanwhile: one that flaps is not repaired for ever.
+    """
     own = store.attempts_at(db, build.id or 0, build.phase)
-    return sum(1 for attempt in own if attempt.kind == "repair" and attempt.outcome in ("done", "failed"))
+    return sum(
+        1 for one in own if one.kind == "repair" and (one.outcome != "stopped" or one.first_request_at)
+    )
 
 
 def red_on_base(db: Session, build: Build) -> list[str]:

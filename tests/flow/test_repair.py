@@ -73,6 +73,21 @@ def reruns(world):
     return [r for r in world.hub.requests if r.path.endswith("/rerun-failed-jobs") and r.status == 201]
 
 
+def asked_in_vain(world):
+    """Return the requests for a repair that the model kept waiting."""
+    return [r for r in world.model.requests if (r.conversation, r.outcome) == ("repair 1", "stall")]
+
+
+def flaps(world, times):
+    """Let a check be red until a repair is under way, and then green, for the n-th time."""
+    world.model.inject("stall", conversation="repair 1", after=0, seconds=20)
+    world.reports("failure")
+    world.wait(lambda: len(asked_in_vain(world)) == times, "a repair")
+    world.reports()
+    world.wait(lambda: triggers(world).count("checks_reopened") == times, "a green look")
+    world.until("awaiting_checks")
+
+
 def repaired(world, red, commits=1):
     """Wait until the repair of a red commit waits for its checks; return its commit."""
     world.wait(lambda: world.head != red and len(world.branch()) == commits, "a repair's commit")
@@ -361,6 +376,17 @@ def test_a_repair_stops_when_the_check_was_run_again_and_is_green(new_world):
         world.reports()
         world.until("done")
         assert [commit.sha for commit in world.branch()] == [red]
+
+
+def test_a_check_that_flaps_is_not_repaired_more_often_than_the_policy_allows(new_world):
+    """Each repair is stopped by a green check and begins again with a red one."""
+    with one(new_world, MENDED, required=("tests", "lint")) as world:
+        flaps(world, 1)
+        flaps(world, 2)
+        world.reports("failure")
+        world.until("paused")
+        assert "CI is red" in world.comments[-1]
+        assert triggers(world).count("repair_due") == 2
 
 
 def test_a_check_that_was_run_again_by_hand_needs_no_repair_on_resume(new_world):
