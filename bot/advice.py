@@ -52,7 +52,9 @@ def advise(kind: K, history: History, ladder: Sequence[str]) -> Advice:
     if kind is K.CHECKS_RED and history.red > 1:
         happened = f"CI is still red after {history.red - 1} repair{'s' if history.red > 2 else ''}"
     replies = _REPLIES[kind](history, tuple(ladder))
-    return Advice(happened, (*replies, _CANCEL))
+    # A repair that failed leaves a commit that is red, and a person may know why that is no matter.
+    release = (_RELEASE,) if history.work == "repair" else ()
+    return Advice(happened, (*replies, *release, _CANCEL))
 
 
 def delay(kind: K, waits: int, retry_after: float | None) -> float | None:
@@ -133,6 +135,7 @@ _HAPPENED: dict[K, str] = {
 
 _CANCEL: Reply = ("/cancel", "ends the build")
 _SKIP: Reply = ("/skip-checks why this is fine", "goes on without them, on your word")
+_RELEASE: Reply = ("/skip-checks why this is fine", "goes on although checks are red, on your word")
 _OTHERWISE: Reply = ("/revise-plan what to do differently", "plans the rest anew with your words")
 
 
@@ -224,7 +227,7 @@ def _red(history: History, ladder: tuple[str, ...]) -> list[Reply]:
     upward = _with(stronger(history.model, ladder, history.tried), "a stronger")
     repair: Reply = ("/resume", "has the model repair it from the evidence")
     first = [*upward, repair] if history.red > 1 else [repair, *upward]
-    return [*first, ("/skip-checks why this is fine", "goes on although they are red, on your word")]
+    return [*first, _RELEASE]
 
 
 def _unchecked(_history: History, _ladder: tuple[str, ...]) -> list[Reply]:

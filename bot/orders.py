@@ -310,9 +310,13 @@ def _way_back(db: Session, build: Build) -> Trigger:
     if build.left == State.AWAITING_CHECKS:
         red = build.failure == FailureKind.CHECKS_RED
         return Trigger.REPAIR_RESUMED if red else Trigger.GATE_RESUMED
+    return Trigger.REPAIR_RESUMED if _repairing(db, build) else Trigger.PHASE_RESUMED
+
+
+def _repairing(db: Session, build: Build) -> bool:
+    """Whether what a paused build left is the repair of a commit that is red."""
     own = store.attempts_at(db, build.id or 0, build.phase)
-    repairing = bool(own) and own[-1].kind == "repair"
-    return Trigger.REPAIR_RESUMED if repairing else Trigger.PHASE_RESUMED
+    return build.left == State.RUNNING and bool(own) and own[-1].kind == "repair"
 
 
 def _allow(db: Session, parts: Parts, build: Build, command: Command, event: Event) -> None:
@@ -331,7 +335,7 @@ def _allow(db: Session, parts: Parts, build: Build, command: Command, event: Eve
 
 def _skip(db: Session, parts: Parts, build: Build, command: Command, event: Event) -> None:
     """Take responsibility for one check, for the whole build, or for the present phase's gate."""
-    at_gate = build.state == State.AWAITING_CHECKS or build.left == State.AWAITING_CHECKS
+    at_gate = State.AWAITING_CHECKS in (build.state, build.left) or _repairing(db, build)
     if not at_gate and not command.check:
         raise UserError(comments.too_late(command.word, build.state))
     builds.release(build, check=command.check, by=event.sender_login, reason=command.reason)

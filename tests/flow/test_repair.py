@@ -211,6 +211,41 @@ def test_where_the_policy_allows_no_repair_a_red_check_pauses_at_once(new_world)
     assert "- `/resume` – has the model repair it from the evidence" in comment
 
 
+def given_up(world):
+    """Let a repair fail; return the comment that says so."""
+    world.reports("failure")
+    world.until("paused")
+    assert world.stored().left == "running"
+    return world.comments[-1]
+
+
+STUCK = repairing(1, 2, {"use": [{"report_blocked": {"reason": "The runner is broken."}}]})
+
+
+def test_a_red_commit_whose_repair_failed_can_be_released(new_world):
+    with two(new_world, STUCK) as world:
+        comment = given_up(world)
+        assert "- `/skip-checks why this is fine` – goes on although checks are red, on your word" in comment
+        red = world.head
+        world.answers("/skip-checks The runner is broken.")
+        world.wait(lambda: len(world.branch()) == 2, "the second commit")
+        until_head(world, world.head)
+        world.reports()
+        record = world.until("done")
+    assert record["phases"][0]["commit"] == red
+    assert (record["phases"][0]["released_by"], record["failure"]) == ("maria", None)
+
+
+def test_a_check_whose_repair_failed_can_be_released_by_its_name(new_world):
+    with two(new_world, STUCK) as world:
+        given_up(world)
+        world.reports(name="lint")
+        world.answers('/skip-checks "tests" The runner is broken.')
+        assert world.signs >= {"+1"}
+        until_moved(world, "gate_resumed")
+        world.wait(lambda: len(world.branch()) == 2, "the second commit")
+
+
 # Where the commit goes
 
 

@@ -249,6 +249,12 @@ def test_what_resume_does_is_said_for_each_kind_of_work(changes: dict[str, Any],
     assert told(K.BUG, **changes)["/resume"] == does
 
 
+@pytest.mark.parametrize("kind", [K.STUCK, K.OUT_OF_BUDGET, K.SCOPE, K.CONNECTION])
+def test_where_a_repair_failed_its_red_commit_may_be_released(kind: K) -> None:
+    assert lines(kind, work="repair")[-1] == "/skip-checks why this is fine"
+    assert "/skip-checks why this is fine" not in lines(kind)
+
+
 @pytest.mark.parametrize("work", ["plan", "verify"])
 def test_only_a_phase_can_be_split(work: str) -> None:
     assert lines(K.CONTEXT_OVERFLOW, work=work)[-1] == "/revise-plan what to do differently"

@@ -162,7 +162,7 @@ GATE: dict[K, tuple[str, str, tuple[str, ...]]] = {
         (
             OPUS,
             "`/resume` – has the model repair it from the evidence",
-            "`/skip-checks why this is fine` – goes on although they are red, on your word",
+            "`/skip-checks why this is fine` – goes on although checks are red, on your word",
         ),
     ),
     K.CHECKS_NONE: ("Nothing reported.", "no check reported on the commit", (LOOK, SKIP)),
