@@ -18,6 +18,18 @@ Reply = tuple[str, str]
 
 
 @dataclass(frozen=True)
+class Budget:
+    """The budget that is nearest to its end, the build's or a phase's, in USD."""
+
+    name: str
+    left: Decimal
+    cap: Decimal
+    """What the operator allows."""
+    lowered: bool
+    """The policy allows less."""
+
+
+@dataclass(frozen=True)
 class History:
     """What advice hangs on besides the kind: plain values about the work that failed."""
 
@@ -36,6 +48,7 @@ class History:
     """When a limit clears, as people read it."""
     paths: str = ""
     """What a person may `/allow`."""
+    budget: Budget | None = None
 
 
 @dataclass(frozen=True)
@@ -85,9 +98,13 @@ def another(model: str, ladder: Sequence[str], tried: Sequence[str] = ()) -> str
     return None
 
 
-def cheaper(model: str, ladder: Sequence[str]) -> str | None:
-    """Return the dearest model of the ladder that costs less than `model`; None where no price says so."""
-    below = [(price, each) for each in ladder if (price := _price(each)) and price < _price(model)]
+def cheaper(model: str, ladder: Sequence[str], left: Decimal | None = None) -> str | None:
+    """Return the dearest model of the ladder that costs less than `model`; None where no price says so.
+
+    With `left`, in USD, only one of which a long call could still be paid.
+    """
+    room = _price(model) if left is None else left
+    below = [(p, each) for each in ladder if (p := _price(each)) and p < _price(model) and p <= room]
     return max(below)[1] if below else None
 
 
@@ -97,7 +114,7 @@ def roomier(model: str, ladder: Sequence[str]) -> str | None:
 
 
 def _price(model: str) -> Decimal:
-    return pricing.project(model, 50_000, 5_000) if pricing.known(model) else Decimal(0)
+    return pricing.project(model, 50_000, 32_000) if pricing.known(model) else Decimal(0)
 
 
 def _window(model: str) -> int:
@@ -211,11 +228,13 @@ def _blocked(history: History, ladder: tuple[str, ...]) -> list[Reply]:
 
 
 def _budget(history: History, ladder: tuple[str, ...]) -> list[Reply]:
-    raised = "once a larger budget is merged into `.github/phasegate.yml` or set by the operator"
-    return [
-        *_with(cheaper(history.model, ladder), "a cheaper"),
-        ("/resume", f"{_again(history)}, {raised}"),
-    ]
+    budget, raised = history.budget, "once the operator of this bot has raised the budget"
+    if budget and budget.lowered:
+        raised = f"once a larger {budget.name} budget is merged into `.github/phasegate.yml`, up to ${budget.cap:.2f}"
+    elif budget:
+        raised = f"once the operator of this bot has raised `{budget.name.upper()}_BUDGET_USD`"
+    weaker = cheaper(history.model, ladder, budget.left if budget else None)
+    return [*_with(weaker, "a cheaper"), ("/resume", f"{_again(history)}, {raised}")]
 
 
 def _scope(history: History, _ladder: tuple[str, ...]) -> list[Reply]:
@@ -232,6 +251,18 @@ def _red(history: History, ladder: tuple[str, ...]) -> list[Reply]:
 
 def _unchecked(_history: History, _ladder: tuple[str, ...]) -> list[Reply]:
     return [("/resume", "looks at the checks again"), _SKIP]
+
+
+def _none(_history: History, _ladder: tuple[str, ...]) -> list[Reply]:
+    """A repository without CI would be asked in every phase."""
+    allow = "`checks: {when_none: allow}` merged into `.github/phasegate.yml`"
+    return [
+        (
+            "/resume",
+            f"looks at the checks again; with {allow}, goes on without any, here and in later phases",
+        ),
+        _SKIP,
+    ]
 
 
 def _shut_out(history: History, ladder: tuple[str, ...]) -> list[Reply]:
@@ -282,7 +313,7 @@ _REPLIES: dict[K, Callable[[History, tuple[str, ...]], list[Reply]]] = {
     K.TOO_LARGE: _large,
     K.TESTS_WEAKENED: _weak,
     K.CHECKS_RED: _red,
-    K.CHECKS_NONE: _unchecked,
+    K.CHECKS_NONE: _none,
     K.CHECKS_TIMEOUT: _unchecked,
     K.AUTH: _shut_out,
     K.BILLING: _unpaid,

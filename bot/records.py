@@ -1,5 +1,6 @@
 """The record: a whole build as plain data, for pages, comments and other people's programs."""
 
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 from sqlmodel import Session
 
 from bot import advice, comments, outbox, plans, sanitize, store, turns
-from bot.advice import History
+from bot.advice import Budget, History
 from bot.errors import FailureKind
 from bot.parts import Parts, Reading
 from bot.policy import Rules
@@ -198,7 +199,9 @@ def say_paused(
     """Say why a build is paused and what to reply."""
     rules = parts.rules(build)
     kind = FailureKind(build.failure or FailureKind.BUG)
-    history = _history(db, build, attempt, rules, paths, retry_after)
+    history = replace(
+        _history(db, build, attempt, rules, paths, retry_after), budget=_budget(db, parts, build, rules)
+    )
     number = len(store.moves(db, build.id or 0))
     page = details_url(parts, build)
     body = comments.paused(
@@ -238,6 +241,24 @@ def _history(
         clears_at=comments.moment(clears) if clears else "",
         paths=paths,
     )
+
+
+def _budget(db: Session, parts: Parts, build: Build, rules: Rules) -> Budget:
+    """Return the narrower of what is left for the build and for the present phase."""
+    number, known = build.id or 0, parts.settings
+    phase = (
+        Decimal(0)
+        if build.left in (State.PLANNING, State.VERIFYING)
+        else store.cost_of_phase(db, number, build.phase)
+    )
+    lefts = {
+        "build": rules.build_budget - store.cost(db, number),
+        "phase": rules.phase_budget - phase,
+    }
+    name = min(lefts, key=lambda each: lefts[each])
+    cap = known.build_budget_usd if name == "build" else min(known.phase_budget_usd, known.build_budget_usd)
+    allowed = rules.build_budget if name == "build" else rules.phase_budget
+    return Budget(name, lefts[name], cap, lowered=allowed < cap)
 
 
 def _kept(db: Session, attempt: Attempt) -> int:

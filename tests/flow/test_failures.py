@@ -380,6 +380,18 @@ FAILURES = [
         options={"planner_model": HAIKU, "verifier_model": HAIKU, "phase_budget_usd": 0.3},
     ),
     Failure(
+        "out of a policy's budget",
+        "out_of_budget",
+        (GOOD,),
+        "merged into `.github/phasegate.yml`, up to $3.00",
+        f"/resume model={HAIKU}",
+        options={
+            "planner_model": HAIKU,
+            "verifier_model": HAIKU,
+            "files": {POLICY: "budgets:\n  phase_usd: 0.3\n"},
+        },
+    ),
+    Failure(
         "no finish",
         "no_finish",
         ({"say": "I think I am done."},) * 3,

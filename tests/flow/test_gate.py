@@ -153,6 +153,17 @@ def test_a_commit_without_any_check_asks_and_goes_on_by_a_persons_word(new_world
     assert record["phases"][0]["released_by"] == "maria"
 
 
+def test_a_repository_without_ci_goes_on_by_itself_once_its_policy_says_so(new_world):
+    """The comment names the policy, so that a person need not answer in every phase."""
+    with one(new_world, **OWN) as world:
+        world.until("paused")
+        assert "`checks: {when_none: allow}`" in world.comments[-1]
+        merged = {POLICY: "checks: {when_none: allow}\n"}
+        world.hub.push_commit(world.repository, "main", merged, "No CI here", by="maria")
+        world.answers("/resume")
+        world.until("done")
+
+
 def test_a_repository_with_workflows_is_given_its_whole_time_before_that_is_asked(new_world):
     with one(new_world, **LATE) as world:
         outlast(world)

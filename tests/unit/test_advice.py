@@ -1,6 +1,7 @@
 """Advice: what heals by waiting, which model may help, and what a person is told to reply."""
 
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot import advice, commands, pricing
-from bot.advice import History
+from bot.advice import Budget, History
 from bot.errors import FailureKind as K
 
 HAIKU, SONNET, OPUS, FABLE = "claude-haiku-5-5", "claude-sonnet-5-5", "claude-opus-5-5", "claude-fable-5-2"
@@ -151,8 +152,41 @@ def test_a_rate_limit_is_left_to_another_model_or_waited_for() -> None:
 
 def test_a_budget_is_raised_or_spent_on_a_cheaper_model() -> None:
     assert lines(K.OUT_OF_BUDGET) == [f"/resume model={HAIKU}", "/resume"]
-    assert "once a larger budget is merged into `.github/phasegate.yml`" in told(K.OUT_OF_BUDGET)["/resume"]
     assert lines(K.OUT_OF_BUDGET, model=HAIKU) == ["/resume"]
+
+
+@pytest.mark.parametrize(
+    ("left", "models"), [("1", [OPUS]), ("0.5", [SONNET]), ("0.1", [HAIKU]), ("0", []), ("-1", [])]
+)
+def test_a_cheaper_model_is_offered_only_where_the_budget_pays_for_a_call(
+    left: str, models: list[str]
+) -> None:
+    budget = Budget("build", Decimal(left), Decimal(10), lowered=False)
+
+    assert lines(K.OUT_OF_BUDGET, model=FABLE, budget=budget) == [
+        *(f"/resume model={model}" for model in models),
+        "/resume",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("lowered", "name", "said"),
+    [
+        (False, "build", "once the operator of this bot has raised `BUILD_BUDGET_USD`"),
+        (False, "phase", "once the operator of this bot has raised `PHASE_BUDGET_USD`"),
+        (True, "phase", "once a larger phase budget is merged into `.github/phasegate.yml`, up to $3.00"),
+    ],
+)
+def test_a_budget_is_raised_by_who_can(lowered: bool, name: str, said: str) -> None:
+    """The policy can only lower what the operator allows."""
+    budget = Budget(name, Decimal(0), Decimal(3), lowered)
+
+    assert told(K.OUT_OF_BUDGET, budget=budget)["/resume"] == f"tries again, {said}"
+
+
+def test_where_no_check_reports_the_policy_that_allows_it_is_named() -> None:
+    assert "`checks: {when_none: allow}`" in told(K.CHECKS_NONE)["/resume"]
+    assert "when_none" not in str(told(K.CHECKS_TIMEOUT))
 
 
 def test_ci_that_is_red_once_is_repaired_and_twice_by_a_stronger_model() -> None:

@@ -87,7 +87,7 @@ SAID: dict[K, tuple[str, str, tuple[str, ...]]] = {
         "the next call could pass the budget",
         (
             "`/resume model=claude-haiku-5-5` – goes on with a cheaper model",
-            f"{KEPT}, once a larger budget is merged into `.github/phasegate.yml` or set by the operator",
+            f"{KEPT}, once the operator of this bot has raised the budget",
         ),
     ),
     K.NO_FINISH: ("I think I am done.", "the model stopped without finishing", (OPUS, KEPT, AFRESH)),
@@ -165,7 +165,15 @@ GATE: dict[K, tuple[str, str, tuple[str, ...]]] = {
             "`/skip-checks why this is fine` – goes on although checks are red, on your word",
         ),
     ),
-    K.CHECKS_NONE: ("Nothing reported.", "no check reported on the commit", (LOOK, SKIP)),
+    K.CHECKS_NONE: (
+        "Nothing reported.",
+        "no check reported on the commit",
+        (
+            f"{LOOK}; with `checks: {{when_none: allow}}` merged into `.github/phasegate.yml`, goes on without any, "
+            "here and in later phases",
+            SKIP,
+        ),
+    ),
     K.CHECKS_TIMEOUT: ("Not finished within 60 minutes.", "CI did not come to an end in time", (LOOK, SKIP)),
     K.CONFLICT: (
         "The branch was deleted.",
