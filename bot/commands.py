@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bot.errors import UserError
+from bot.sanitize import strip_invisible
 
 # A comment that is never closed hides the rest of the text only where it begins a line.
 UNCLOSED = re.compile(r"^ {0,3}<!--", re.MULTILINE)
@@ -103,7 +104,10 @@ def _read_release(arguments: str) -> dict[str, Any]:
     named = CHECK.fullmatch(arguments)
     if named is None and arguments.startswith(('"', "“", "„")):
         raise _Wrong("A check's name stands between two quotation marks.")
-    check, reason = (named.group(1).strip(), named.group(2) or "") if named else ("", arguments)
+    # A name that we quoted ourselves is kept from calling anybody by a character that nobody sees.
+    check, reason = (
+        (strip_invisible(named.group(1)).strip(), named.group(2) or "") if named else ("", arguments)
+    )
     if not reason.strip() or (named and not check):
         raise _Wrong("It needs a reason: you answer for the checks that are skipped.")
     return {"check": check, "reason": reason.strip()}

@@ -1,5 +1,6 @@
 """What of CI's reports counts, and as what: the newest of each, every word of GitHub in a table. Pure."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -68,7 +69,9 @@ STATES: dict[str, Outcome] = {
 }
 
 SUMMARY_CHARS = 4_000
-NAMES_SHOWN = 5
+NAMES_SHOWN, NAME_CHARS = 5, 100
+# What ends the name of a check in a command, or hides it.
+END = re.compile(r'["“”„]|<!--')
 
 # A workflow (its id, or its name where GitHub gives none) and the event that ran it.
 Workflow = tuple[str, str]
@@ -179,14 +182,20 @@ def absent(need: Required, seen: Iterable[Seen]) -> str:
 
 
 def without(checks: Iterable[str]) -> str:
-    """Say how a person goes on without some checks for the whole build; nothing where there are none."""
-    ways = names(f'/skip-checks "{name}" why this is fine' for name in dict.fromkeys(checks))
+    """Say how a person goes on without some checks for the whole build; nothing where there are none.
+
+    The line must work as it stands: it is never cut, and no name is offered that a line cannot hold.
+    """
+    writable = [
+        name for name in dict.fromkeys(checks) if quoted(name, None) == f"`{name}`" and not END.search(name)
+    ]
+    ways = names((f'`/skip-checks "{name}" why this is fine`' for name in writable), quote=False)
     return f" To go on without, reply {ways}." if ways else ""
 
 
-def quoted(name: str) -> str:
+def quoted(name: str, limit: int | None = NAME_CHARS) -> str:
     """Put a name between backticks; a name is written by others and may hold backticks and line breaks."""
-    return f"`{' '.join(name.replace('`', ' ').split())[:100]}`"
+    return f"`{' '.join(name.replace('`', ' ').split())[:limit]}`"
 
 
 def names(texts: Iterable[str], *, quote: bool = True) -> str:

@@ -1,14 +1,16 @@
 """The gate's table, row by row: what every word of GitHub counts as, and what decides when several meet."""
 
+import re
 from datetime import UTC, datetime, timedelta
 from itertools import count
 
 import pytest
 
-from bot import results
+from bot import commands, results
 from bot.gate import GateRules, Observation, Verdict, judge
 from bot.reports import CheckRun, Required, Status, WorkflowRun
 from bot.results import Outcome, Result
+from bot.sanitize import inert
 
 SHA = "5" * 40
 START = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
@@ -815,6 +817,28 @@ def test_red_on_the_base_too_still_blocks_and_names_the_way_out():
     assert verdict.outcome is RED
     assert '`/skip-checks "lint" why this is fine`' in verdict.reason
     assert '/skip-checks "t"' not in verdict.reason
+
+
+@pytest.mark.parametrize(
+    "name", ["t", "build / test (3.11, ubuntu)", "n" * 255, "größe ✓ it's #1 (@acme/web)"]
+)
+def test_a_line_that_is_offered_releases_the_check_it_names(name):
+    """However long the name is, and as it is said in public."""
+    verdict, _ = look(seen(check(name, "failure"), base_red=frozenset({name})))
+    line = re.search(r"`(/skip-checks .*?)`", inert(verdict.reason))
+
+    assert line
+    command = commands.parse(line[1])
+    assert command
+    assert (command.check, command.reason) == (name, "why this is fine")
+
+
+@pytest.mark.parametrize("name", ['say "hi"', "a`b", "two  spaces", " edge", "“x”", "line\nbreak", "<!-- x"])
+def test_no_line_is_offered_that_cannot_hold_the_name(name):
+    verdict, _ = look(seen(check(name, "failure"), base_red=frozenset({name})))
+
+    assert "Red on the base too" in verdict.reason
+    assert "/skip-checks" not in verdict.reason
 
 
 # What is shown.
