@@ -22,6 +22,8 @@ from bot.tables import Build, PhaseState, now
 _LIMIT = 20_000
 """Characters of evidence a model is given."""
 _ANNOTATIONS = 20
+_LEVELS = {"failure": 0, "warning": 1, "notice": 2}
+"""What makes a check red comes first."""
 _LOG_LINES = 120
 _STAMP = re.compile(r"^\ufeff?\d{4}-\d\d-\d\dT[\d:.]+Z ")
 _CLOSING = re.compile(r"</(?=\s*evidence)", re.IGNORECASE)
@@ -156,7 +158,8 @@ async def _section(repository: Repository, result: Result, check: CheckRun | Non
         remarks = await repository.annotations(check.id)
     except BotError:
         remarks = []
-    lines += [f"- {r.path}:{r.line}: {f'{r.title} {r.message}'.strip()}" for r in remarks[:_ANNOTATIONS]]
+    worst = sorted(remarks, key=lambda r: _LEVELS.get(r.level, len(_LEVELS)))[:_ANNOTATIONS]
+    lines += [f"- {r.path}:{r.line}: {f'{r.title} {r.message}'.strip()}" for r in worst]
     lines.append(await _log_tail(repository, check.id))
     return "\n".join(line for line in lines if line)
 

@@ -132,6 +132,23 @@ def test_the_evidence_holds_what_the_checks_say_and_remark_at_lines(new_world):
         assert part in told
 
 
+def test_failures_come_before_warnings_among_the_remarks_that_are_told(new_world):
+    """Linters remark upon every line; only the first twenty remarks are read."""
+    warned = [
+        {**REMARK, "annotation_level": level, "message": f"{level} {n}"}
+        for n in range(12)
+        for level in ("notice", "warning")
+    ]
+    with one(new_world, MENDED) as world:
+        repaired(world, world.reports("failure", summary="1 failed", annotations=[*warned, REMARK]))
+        told = re.findall(r"^- tally/part1.py:2: (.*)$", world.opening("repair 1"), re.MULTILINE)
+    assert told == [
+        REMARK["message"],
+        *(f"warning {n}" for n in range(12)),
+        *(f"notice {n}" for n in range(7)),
+    ]
+
+
 def test_the_evidence_holds_the_end_of_the_failing_step_without_secrets(new_world):
     with one(new_world, MENDED) as world:
         red = world.head
