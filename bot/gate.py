@@ -96,7 +96,10 @@ class Verdict:
 # CI must act; after any other outcome a person must, and a new wait starts a new clock.
 CLOCK_RUNS = frozenset({Outcome.PENDING, Outcome.TIMED_OUT, Outcome.UNKNOWN})
 
-DRAFT_ADVICE = " The PR is a draft; if CI leaves drafts out, set `draft: false` in `.github/phasegate.yml`."
+DRAFT_ADVICE = (
+    " The PR is a draft; if CI leaves drafts out, press **Ready for review** there{then}. "
+    "`draft: false` in `.github/phasegate.yml` makes the next build's PR no draft."
+)
 
 # What a person may be asked to clear that no single result stands for.
 UNPROVEN, CONFLICTING = "unproven", "conflict"
@@ -381,7 +384,8 @@ def nothing_reported(case: Case) -> Answer | None:
     reason += f" Required: {names(case.missing, quote=False)}." if case.missing else ""
     if rules.when_none == "allow" and not case.missing:
         return Answer(Outcome.GREEN, reason)
-    return Answer(Outcome.NONE, reason + (DRAFT_ADVICE if known.has_workflows and known.draft else ""))
+    reason += DRAFT_ADVICE.format(then=" and reply `/resume`") if known.has_workflows and known.draft else ""
+    return Answer(Outcome.NONE, reason)
 
 
 def red(case: Case) -> Answer | None:
@@ -437,7 +441,7 @@ def unproven(case: Case) -> Answer | None:
     if case.proven:
         return None
     reason = f"Nothing succeeded, so nothing was proven: {listed(case.results)}."
-    reason += DRAFT_ADVICE if case.observation.draft else ""
+    reason += DRAFT_ADVICE.format(then="") if case.observation.draft else ""
     return unsettled(case) or Answer(Outcome.PERSON, reason, case.results[0].url, case.rules.poll)
 
 

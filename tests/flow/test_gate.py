@@ -115,12 +115,37 @@ def test_a_stale_check_of_another_app_asks_a_person(new_world):
         assert reruns(world) == []
 
 
-def test_checks_that_were_all_skipped_prove_nothing_and_drafts_are_named(new_world):
+def ready(world):
+    """Have maria press the button that makes the pull request no draft."""
+    world.hub.set_draft(world.repository, world.record["pull_request"], False, by="maria")
+
+
+def test_checks_that_were_all_skipped_on_a_draft_go_on_by_themselves_when_it_is_one_no_more(new_world):
     with one(new_world) as world:
-        world.reports("skipped")
+        workflow(world, "completed", "skipped", [("tests", "skipped")])
         comment = until_said(world, "Nothing succeeded, so nothing was proven")
-        assert "set `draft: false`" in comment
+        assert "press **Ready for review** there." in comment
+        assert "the build goes on by itself when this clears" in comment
         assert world.stored().state == "awaiting_checks"
+        ready(world)
+        workflow(world, "completed", "success", [("tests", "success")], run_attempt=2)
+        world.until("done")
+
+
+def test_a_draft_that_starts_no_workflow_goes_on_when_it_is_one_no_more_and_a_person_says_so(new_world):
+    with one(new_world, files=WORKFLOW, checks_timeout_minutes=0.02, **OWN) as world:
+        world.until("paused")
+        assert "press **Ready for review** there and reply `/resume`." in world.comments[-1]
+        ready(world)
+        world.reports()
+        world.answers("/resume")
+        world.until("done")
+
+
+def test_checks_that_were_all_skipped_on_no_draft_are_not_blamed_on_it(new_world):
+    with one(new_world, files={POLICY: "draft: false\n"}) as world:
+        world.reports("skipped")
+        assert "Ready for review" not in until_said(world, "Nothing succeeded, so nothing was proven")
 
 
 def test_a_word_that_nobody_knows_is_not_green(new_world):

@@ -271,8 +271,11 @@ def test_results_that_prove_nothing_need_a_person_once_settled(word):
     assert "draft" not in settled(observation).reason
 
 
-def test_only_skipped_results_on_a_draft_name_the_policy_that_helps():
-    assert "`draft: false`" in settled(seen(check("test", "skipped"), draft=True)).reason
+def test_only_skipped_results_on_a_draft_name_what_helps_now_and_what_helps_later():
+    reason = settled(seen(check("test", "skipped"), draft=True)).reason
+
+    assert "press **Ready for review** there. " in reason
+    assert "`draft: false`" in reason
 
 
 def test_a_skipped_required_check_is_green_and_noted():
@@ -590,11 +593,13 @@ def test_results_that_vanish_are_waited_for_again():
 
 
 @pytest.mark.parametrize("draft", [True, False])
-def test_a_draft_that_starts_no_workflow_is_told_of_the_policy(draft):
+def test_for_a_draft_that_starts_no_workflow_it_is_told_what_helps(draft):
     observation = seen(has_workflows=True, draft=draft)
     first, _ = look(observation, at=60)
 
-    assert ("`draft: false`" in look(observation, at=9_000, previous=first)[0].reason) is draft
+    last, _ = look(observation, at=9_000, previous=first)
+
+    assert ("press **Ready for review** there and reply `/resume`. " in last.reason) is draft
 
 
 @pytest.mark.parametrize("workflows", [True, False])
