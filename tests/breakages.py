@@ -205,6 +205,27 @@ BREAKAGES = [
         unit("gate", "no_results_are_never_silently_green"),
     ),
     Breakage(
+        "a released check alone taken for green",
+        "bot/gate.py",
+        "        return not self.results\n",
+        "        return not self.results and not self.released\n",
+        unit("gate", "a_released_result_alone_is_no_more_than_no_result"),
+    ),
+    Breakage(
+        "a re-run that is not shown yet forgotten",
+        "bot/gate.py",
+        "        if run.key in before.rerun and run.id not in started\n",
+        "        if False\n",
+        unit("gate", "red_results_of_a_run_that_was_asked_to_run_again_are_pending_until_the_timeout"),
+    ),
+    Breakage(
+        "rules that may not be read taken for none",
+        "bot/github.py",
+        "            if NO_RULES in str(refusal):\n",
+        "            if True:\n",
+        unit("github", "rules_that_may_not_be_read_are_not_taken_for_none"),
+    ),
+    Breakage(
         "repairs without end",
         "bot/verdicts.py",
         "repairs(db, build) < parts.rules(build).repairs:",
