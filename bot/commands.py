@@ -128,7 +128,7 @@ FORMS: dict[str, Form] = {
     ),
     "pause": Form("", "stops what runs; its edits are kept", _read_nothing),
     "cancel": Form("", "ends the build for good", _read_nothing),
-    "build": Form("", "starts a build of this issue, as the label does", _read_nothing),
+    "build": Form("", "starts a build of this issue and sets the label", _read_nothing),
     "status": Form("", "says where the build stands", _read_nothing),
     "help": Form("", "shows this list", _read_nothing),
 }

@@ -166,6 +166,11 @@ def labelled_ours(event: Event, label: str) -> bool:
         return False
     if event.action in ("labeled", "unlabeled"):
         return _is_label(event.at("label", "name"), label)
+    return carries(event, label)
+
+
+def carries(event: Event, label: str) -> bool:
+    """Return whether the issue of an event carries a label."""
     return any(_is_label(_dig(one, "name"), label) for one in _items(event.at("issue", "labels")))
 
 

@@ -253,6 +253,10 @@ class Repository(Branches):
         """React to an issue; GitHub keeps one of each."""
         await self._talk("POST", f"/issues/{number:d}/reactions", {"content": content}, repeatable=True)
 
+    async def label(self, number: int, name: str) -> None:
+        """Put a label on an issue; one that is there already is fine."""
+        await self._talk("POST", f"/issues/{number:d}/labels", {"labels": [name]}, repeatable=True)
+
     # Pull requests
 
     async def pull_of(self, branch: str, *, state: str = "open") -> PullFacts | None:

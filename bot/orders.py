@@ -10,7 +10,7 @@ from sqlmodel import Session
 from bot import builds, commands, comments, outbox, policy, pricing, records, scope, store
 from bot.commands import Command
 from bot.errors import Denied, FailureKind, Missing, Rejected, UserError
-from bot.events import Event
+from bot.events import Event, carries
 from bot.github import Repository
 from bot.parts import Parts
 from bot.slugs import branch_name
@@ -62,6 +62,8 @@ async def _obey(parts: Parts, event: Event) -> bool:
         return False
     await _prepare(parts, event, command)
     await _give(parts, event, command)
+    if command.word in ("build", *_ONWARD) and not carries(event, parts.settings.label):
+        await _label(parts, event)
     return True
 
 
@@ -71,6 +73,17 @@ async def _sign(parts: Parts, event: Event, sign: str) -> None:
         await _repository(parts, event).react(event.number("comment", "id") or 0, sign)
     except (Denied, Missing, Rejected) as error:
         _log.info("no sign given", delivery=event.delivery, sign=sign, error=str(error))
+
+
+async def _label(parts: Parts, event: Event) -> None:
+    """Put our label on the issue of a build that goes on: without it, news of the issue are not known for ours."""
+    build = await parts.database.ask(_build_of, event)
+    if build is None:
+        return
+    try:
+        await parts.repository(build).label(build.issue, parts.settings.label)
+    except (Denied, Missing, Rejected) as error:
+        _log.info("no label set", build=build.id, error=str(error))
 
 
 async def _prepare(parts: Parts, event: Event, command: Command) -> None:

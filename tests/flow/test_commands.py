@@ -506,6 +506,39 @@ def test_a_closed_or_unlabelled_issue_pauses_the_build_with_a_sentence(planned, 
     assert planned.comments[-1].startswith(f"Paused: maria {said}. Reply `/resume` to go on")
 
 
+def labels(world: World) -> list[str]:
+    """The labels the issue carries."""
+    return list(world.hub.issue(world.repository, world.number).labels)
+
+
+def test_a_build_started_by_a_command_carries_the_label_and_pauses_with_its_issue(empty):
+    empty.answers("/build")
+    empty.until("awaiting_approval")
+    assert labels(empty) == [LABEL]
+    empty.hub.close_issue(empty.repository, empty.number, by="maria")
+    empty.until("paused")
+    assert empty.record_of(2) == {}
+
+
+def test_a_build_resumed_after_its_label_was_taken_away_carries_it_again(pushed):
+    pushed.hub.unlabel(pushed.repository, pushed.number, LABEL, by="maria")
+    pushed.until("paused")
+    pushed.answers("/resume", on=pushed.record["pull_request"])
+    pushed.until("awaiting_checks")
+    assert labels(pushed) == [LABEL]
+    pushed.hub.close_issue(pushed.repository, pushed.number, by="maria")
+    pushed.until("paused")
+    assert pushed.record_of(2) == {}
+
+
+def test_a_label_that_cannot_be_set_keeps_no_build_from_its_start(empty):
+    empty.hub.faults.fail("/labels$", 403, method="POST", body={"message": "No."})
+    empty.answers("/build")
+    assert empty.signs == {"eyes", "+1"}
+    empty.until("awaiting_approval")
+    assert labels(empty) == []
+
+
 def test_a_plan_that_was_stopped_before_its_approval_still_waits_for_it_when_resumed(planned):
     planned.hub.close_issue(planned.repository, planned.number, by="maria")
     planned.until("paused")
