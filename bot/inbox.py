@@ -5,7 +5,7 @@ import asyncio
 import structlog
 from sqlmodel import Session
 
-from bot import bugs, comments, outbox, store
+from bot import bugs, comments, outbox, renaming, store
 from bot.errors import BotError, Malformed, Transient
 from bot.events import Event, event_of
 from bot.parts import Parts
@@ -85,6 +85,8 @@ async def _take(parts: Parts, router: Router, delivery: Delivery) -> None:
 async def _handle(parts: Parts, router: Router, event: Event) -> None:
     if not event.repository and event.name not in _OF_NO_REPOSITORY:
         raise Malformed("The delivery names no repository.")
+    if event.repository:
+        await renaming.follow(parts, event)
     for handler in router.handlers(event, parts.settings.label):
         await handler(event, parts)
 

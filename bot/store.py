@@ -239,6 +239,18 @@ def build_on(db: Session, repository_id: int, branch: str) -> Build | None:
     return db.exec(query.where(col(Build.state).in_(LIVE))).first()
 
 
+def names(db: Session, repository_id: int) -> set[str]:
+    """Return the names under which builds know a repository."""
+    return set(db.exec(select(Build.repository).where(Build.repository_id == repository_id).distinct()))
+
+
+def rename(db: Session, repository_id: int, full_name: str) -> None:
+    """Have all builds and comments of a repository know it by another name."""
+    for table in (Build, Notice):
+        query = sa.update(table).where(col(table.repository_id) == repository_id)
+        db.connection().execute(query.values(repository=full_name))
+
+
 def live_builds(
     db: Session, *, installation_id: int | None = None, repository_id: int | None = None
 ) -> list[Build]:

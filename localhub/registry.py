@@ -94,6 +94,14 @@ class Registry:
             self.state.user(login)
             self.repository(repository).roles[login.lower()] = role
 
+    def rename_repository(self, name: str, new: str) -> None:
+        """Give a repository `owner/name` another name; the API leads from the former one to it, Git does not."""
+        with self.state.lock:
+            found = self.state.repositories.pop(name.lower())
+            found.name = new
+            self.state.repositories[found.full_name.lower()] = found
+            self.state.moved[name.lower()] = found.full_name
+
     def create_app(
         self,
         slug: str,

@@ -122,6 +122,8 @@ class Application:
                     if caller.by_jwt:
                         raise bad_credentials()
                     return caller.name, graphql.answer(call)
+                if there := state.moved_path(call.path):
+                    return caller.name, _moved(state, request, there)
                 return caller.name, API.answer(call)
             except Refusal as refusal:
                 return caller.name, Answer(refusal.body(), refusal.status)
@@ -206,6 +208,13 @@ class Application:
 
     def _log(self, method: str, path: str, status: int, who: str) -> None:
         self.state.requests.append(Request(self.state.now(), method, path, status, who))
+
+
+def _moved(state: State, request: HttpRequest, there: str) -> Answer:
+    """Return the redirect to a repository's present name."""
+    query = f"?{request.url.query}" if request.url.query else ""
+    status = 301 if request.method == "GET" else 307
+    return Answer({"message": "Moved Permanently"}, status, {"Location": f"{state.api_url}{there}{query}"})
 
 
 def _first_field(content: bytes) -> str:

@@ -62,6 +62,8 @@ class State:
     apps: dict[int, App] = field(default_factory=dict)
     installations: dict[int, Installation] = field(default_factory=dict)
     repositories: dict[str, Repository] = field(default_factory=dict)
+    moved: dict[str, str] = field(default_factory=dict)
+    """Former name in lower case → the present one."""
     tokens: dict[str, Token] = field(default_factory=dict)
     deliveries: list[Delivery] = field(default_factory=list)
     requests: list[Request] = field(default_factory=list)
@@ -131,6 +133,12 @@ class State:
         if not found:
             raise not_found()
         return found
+
+    def moved_path(self, path: str) -> str | None:
+        """Return where a path below the API leads whose repository was renamed."""
+        head, owner, name, rest = [*path.lstrip("/").split("/", 3), "", "", ""][:4]
+        there = self.moved.get(f"{owner}/{name}".lower()) if head == "repos" else None
+        return f"/repos/{there}/{rest}".rstrip("/") if there else None
 
     def installation_on(self, app: App, repository: Repository) -> Installation | None:
         """Return the App's installation that covers a repository."""
