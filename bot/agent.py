@@ -135,11 +135,8 @@ async def _call(
         await parts.database.run(_waste, attempt.id, attempt.model, failure.wasted)
         raise
     except asyncio.CancelledError:
-        # Stopped in the middle: what was streamed so far is paid all the same, and a request that was not yet
-        # answered is taken for read.
-        unread = pricing.Usage(input_tokens=turns.estimate(header, messages))
-        for wasted in lost:
-            paid = wasted if wasted.total_input else unread
+        # Stopped in the middle: what was asked and streamed so far is paid all the same.
+        for paid in lost:
             await parts.database.run(_stopped, parts, attempt.id, attempt.model, paid)
         raise
     if not reply.blocks():

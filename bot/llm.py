@@ -22,7 +22,7 @@ import httpx2
 from bot import pricing
 from bot.errors import BotError, FailureKind, SettingsError
 from bot.pricing import Usage
-from bot.turns import Header, Listener, ModelFailure, Reply, dumps, encode, request_hash
+from bot.turns import Header, Listener, ModelFailure, Reply, dumps, encode, estimate, request_hash
 
 LONGEST_WAIT = 86_400.0
 """Seconds; a server that asks for more is taken to mean a day."""
@@ -57,6 +57,9 @@ class _AnswerError(BotError):
 
 
 _FAULTS = (_AnswerError, anthropic.AnthropicError, httpx2.HTTPError, httpx2.StreamError)
+
+_READ = (TimeoutError, _GarbledError, httpx2.ReadTimeout, httpx2.ReadError, httpx2.RemoteProtocolError)
+"""Ends of a turn whose request was sent, so that it may have been read and billed."""
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
@@ -277,10 +280,12 @@ class Models:
                 await self._stream(body, draft, tell)
             return self._reply(header, draft, digest)
         except asyncio.CancelledError:
-            tell({"type": "cancelled", "wasted": draft.wasted.to_dict()})
+            tell({"type": "cancelled", "wasted": _paid(draft, header, messages).to_dict()})
             raise
         except (TimeoutError, _GarbledError, *_FAULTS) as error:
             failure = self._explain(error, draft, header.model)
+            if isinstance(_cause(error), _READ):
+                failure.wasted = _paid(draft, header, messages)
         # Outside of the handler: a traceback would show the words of the cause, which may hold the key.
         raise failure
 
@@ -356,7 +361,7 @@ class Models:
                 starts_over=_refuses_history(error),
                 request_id=error.request_id,
             )
-        cause = error.__cause__ if isinstance(error, anthropic.APIConnectionError) else error
+        cause = _cause(error)
         reason = f"{type(cause).__name__}: {cause}" if str(cause) else type(cause).__name__
         kind = FailureKind.CONNECTION
         words = f"The connection to the model failed: {reason}"
@@ -373,6 +378,17 @@ class Models:
         text = re.sub(r"sk-ant-[\w-]+", "[key]", re.sub(r"(?i)\bbearer\s+\S+", "Bearer [key]", text))
         text = re.sub(r"[\s\x00-\x1f\x7f]+", " ", text).strip()
         return text if len(text) <= 500 else text[:499] + "…"
+
+
+def _cause(error: Exception) -> BaseException | None:
+    """What lies behind an error of the SDK."""
+    return error.__cause__ if isinstance(error, anthropic.APIConnectionError) else error
+
+
+def _paid(draft: _Draft, header: Header, messages: list[dict[str, Any]]) -> Usage:
+    """What a turn cost that ends here; a request of which the API told nothing yet is taken for read."""
+    unread = 0 if draft.usage.total_input else estimate(header, messages)
+    return draft.wasted + Usage(input_tokens=unread)
 
 
 def _body(raw: bytes) -> object:

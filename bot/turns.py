@@ -117,7 +117,7 @@ class ModelFailure(AttemptFailed):
     ) -> None:
         super().__init__(kind, detail, retry_after=retry_after)
         self.wasted = wasted or Usage()
-        """Counted by the API, journaled by nobody; the output of a cut stream is estimated."""
+        """Counted by the API, journaled by nobody; estimated where it was cut off before it told."""
         self.starts_over = starts_over
         """The API refuses the history of this conversation; a new one may go on."""
         self.request_id = request_id

@@ -619,8 +619,17 @@ def test_a_stream_that_breaks_is_a_failed_connection_and_what_came_is_counted(an
     assert got.wasted.output_tokens in (4, 5)
 
 
-def test_a_stream_that_breaks_before_its_first_event_wasted_nothing_known():
-    assert failure(stream(end="cut")).wasted == Usage()
+@pytest.mark.parametrize(
+    "answer", [stream(end="cut"), Answer(end="silent"), Answer(end="hold")], ids=["cut", "silent", "held"]
+)
+def test_a_request_of_which_the_api_told_nothing_counts_as_read(answer):
+    """It may have been billed; nobody can say."""
+    assert failure(answer, timeout=0.3).wasted == Usage(estimate(HEADER, MESSAGES))
+
+
+@pytest.mark.parametrize("status", [400, 429, 500, 529])
+def test_an_error_before_the_stream_costs_nothing(status):
+    assert failure(error(status, "api_error", "No.")).wasted == Usage()
 
 
 SPOILT = [
