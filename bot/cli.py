@@ -1,7 +1,7 @@
 """The command line: each command is a door to one function."""
 
 import sys
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -13,15 +13,19 @@ app = typer.Typer(
 )
 
 Host = Annotated[str, typer.Option(help="Address to listen on.")]
+Role = Annotated[
+    Literal["all", "web", "worker"],
+    typer.Option(help="What this process does; web and worker apart need PostgreSQL and are not built yet."),
+]
 Port = Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")]
 
 
 @app.command()
-def serve(host: Host = "127.0.0.1", port: Port = 8000) -> None:
+def serve(host: Host = "127.0.0.1", port: Port = 8000, role: Role = "all") -> None:
     """Run the bot: take webhooks and work builds off."""
     from bot import main, settings
 
-    main.serve(settings.load(), host=host, port=port)
+    main.serve(settings.load(), host=host, port=port, role=role)
 
 
 @app.command()

@@ -98,8 +98,12 @@ def migrate(database: Database) -> None:
         command.upgrade(config, "head")
 
 
-def serve(settings: Settings, *, host: str, port: int) -> None:
+def serve(settings: Settings, *, host: str, port: int, role: str = "all") -> None:
     """Run the bot until it is told to stop."""
+    if role != "all":
+        raise SettingsError(
+            f"--role {role} needs PostgreSQL and a second process, which is not built yet; use --role all."
+        )
     logs.configure(settings.log_format, settings.secrets)
     if names := settings.published_secrets:
         raise SettingsError(f"{', '.join(names)} still holds the published value of .env.example.")

@@ -113,6 +113,13 @@ def test_a_start_with_a_key_that_no_header_can_carry_stops_before_anything_is_se
     )
 
 
+@pytest.mark.parametrize("role", ["web", "worker"])
+def test_a_role_that_is_not_built_yet_is_refused_with_one_sentence(new_world: NewWorld, role: str) -> None:
+    world = new_world()
+    with pytest.raises(SettingsError, match=rf"^--role {role} needs PostgreSQL [^.]*\.$"):
+        main.serve(world.settings(), host="127.0.0.1", port=0, role=role)
+
+
 def test_a_second_process_on_the_same_data_refuses_to_start_and_the_first_goes_on(
     new_world: NewWorld,
 ) -> None:
