@@ -27,7 +27,7 @@ from bot.github_facts import (
     PullFacts,
     RepositoryFacts,
 )
-from bot.github_git import Branches, full_sha, inner_path, repository_path
+from bot.github_git import Branches, full_sha, inner_path
 from bot.reports import CheckRun, Required, Status, WorkflowRun
 
 __all__ = [
@@ -51,7 +51,6 @@ NO_DRAFTS = "Draft pull requests are not supported"
 NO_RULES = "Upgrade to GitHub"
 WIP = "WIP: "
 
-MINIMIZE = "mutation($input: MinimizeCommentInput!) { minimizeComment(input: $input) { clientMutationId } }"
 MARK_READY = """mutation($input: MarkPullRequestReadyForReviewInput!) {
   markPullRequestReadyForReview(input: $input) { pullRequest { isDraft } }
 }"""
@@ -104,11 +103,6 @@ class GitHub:
     def repository(self, installation_id: int, full_name: str, repository_id: int) -> "Repository":
         """Return a handle on one repository; nothing is asked yet."""
         return Repository(self, self._client, installation_id, full_name, repository_id)
-
-    async def installation_of(self, full_name: str) -> int:
-        """Return the id of our installation that reaches a repository; Missing where there is none."""
-        raw = await self._client.json("GET", f"{repository_path(full_name)}/installation")
-        return int(raw["id"])
 
     async def app_id(self, slug: str, grant: Grant) -> int:
         """Return the id of an App, 0 where GitHub does not tell, as of private Apps of others; asked once."""
@@ -219,39 +213,10 @@ class Repository(Branches):
         """Replace the text of a comment of ours."""
         await self._talk("PATCH", f"/issues/comments/{comment_id:d}", {"body": body}, repeatable=True)
 
-    async def delete_comment(self, comment_id: int) -> None:
-        """Delete a comment of ours; one that is gone already is fine."""
-        try:
-            await self._call("DELETE", f"/issues/comments/{comment_id:d}", purpose="talk")
-        except Missing:
-            return
-
-    async def minimize_comment(self, node_id: str) -> bool:
-        """Fold a comment as outdated and return whether GitHub did; a refusal is no failure."""
-        content = {"input": {"subjectId": node_id, "classifier": "OUTDATED"}}
-        try:
-            await self._client.graphql(self._grants["talk"], MINIMIZE, content, repeatable=True)
-        except BotError as error:
-            log.info("comment not folded", repository=self.full_name, error=str(error))
-            return False
-        return True
-
     async def react(self, comment_id: int, content: str) -> None:
         """React to a comment (eyes, +1, confused, …); GitHub keeps one of each."""
         path = f"/issues/comments/{comment_id:d}/reactions"
         await self._talk("POST", path, {"content": content}, repeatable=True)
-
-    async def unreact(self, comment_id: int, content: str) -> None:
-        """Take back our reaction to a comment; none is fine."""
-        path = f"/issues/comments/{comment_id:d}/reactions"
-        login = (await self._github.app()).bot_login
-        for raw in await self._pages(path, content=content, purpose="talk"):
-            if (raw.get("user") or {}).get("login") == login:
-                await self._call("DELETE", f"{path}/{raw['id']:d}", purpose="talk")
-
-    async def react_to_issue(self, number: int, content: str) -> None:
-        """React to an issue; GitHub keeps one of each."""
-        await self._talk("POST", f"/issues/{number:d}/reactions", {"content": content}, repeatable=True)
 
     async def label(self, number: int, name: str) -> None:
         """Put a label on an issue; one that is there already is fine."""

@@ -207,14 +207,6 @@ class Mirror:
         refs = git("for-each-ref", "--format=%(objectname)", git_dir=self.folder)
         return sha.encode() in refs.split()
 
-    def drop(self, prefix: str) -> None:
-        """Delete the ref `prefix` and all refs under it."""
-        if not prefix.startswith("refs/") or not (self.folder / "HEAD").exists():
-            return
-        with self._locked() as lock:
-            names = git("for-each-ref", "--format=delete %(refname)", "--", prefix, git_dir=self.folder)
-            git("update-ref", "--stdin", git_dir=self.folder, stdin=names, keep=[lock])
-
     def distrust(self) -> None:
         """Have the mirror made anew at the next fetch, because an object in it is missing or damaged."""
         with contextlib.suppress(FileNotFoundError):

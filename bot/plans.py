@@ -180,11 +180,6 @@ def digest(plan: Plan, *, title: str, body: str, base: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:40]
 
 
-def issue_digest(title: str, body: str) -> str:
-    """Return a hash of an issue's text, to notice that it was edited."""
-    return hashlib.sha256(json.dumps([title, body]).encode()).hexdigest()[:40]
-
-
 def size(plan: Plan) -> Size:
     """Return the size class from the estimated lines and files of the whole plan."""
     if plan.lines <= 120 and plan.files <= 4:

@@ -165,11 +165,6 @@ def thinking(model: str) -> str:
     return _find(model).thinking
 
 
-def thinking_always(model: str) -> bool:
-    """Whether the model's thinking cannot be switched off; UserError for an unknown model."""
-    return thinking(model) == "always"
-
-
 def default_effort(model: str) -> str:
     """The effort the model uses when none is asked for, empty where it takes none; UserError if unknown."""
     return _find(model).effort

@@ -16,7 +16,7 @@ from sqlmodel import Session, col, select
 from sqlmodel.sql.expression import SelectOfScalar
 
 from bot.pricing import Usage
-from bot.states import LIVE, WORKING, State
+from bot.states import LIVE, WORKING
 from bot.tables import Attempt, Build, Delivery, Move, Notice, PhaseState, PlanVersion, Turn, now
 
 _PATIENCE = 30.0
@@ -263,19 +263,9 @@ def live_builds(
     return list(db.exec(query))
 
 
-def waiting_builds(db: Session) -> list[Build]:
-    """Return builds that wait for checks."""
-    return list(db.exec(select(Build).where(Build.state == State.AWAITING_CHECKS)))
-
-
 def working_builds(db: Session) -> list[Build]:
     """Return builds whose attempt should be running."""
     return list(db.exec(select(Build).where(col(Build.state).in_(WORKING))))
-
-
-def all_builds(db: Session, limit: int = 100) -> list[Build]:
-    """Return the newest builds."""
-    return list(db.exec(select(Build).order_by(col(Build.id).desc()).limit(limit)))
 
 
 def add_move(db: Session, build_id: int, before: str, after: str, trigger: str, by: str, detail: str) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from bot import sanitize, scope
+from bot import scope
 from bot.errors import UserError
 from bot.grep import Hit, Tree, grep
 from bot.mirror import SHA, GitError, GitTimeout, Mirror, ObjectReader, git
@@ -29,8 +29,6 @@ from bot.trees import (
 
 __all__ = ["Change", "Entry", "GitError", "GitTimeout", "Hit", "Mirror", "Workspace", "git"]
 
-Overlay: TypeAlias = dict[str, list[str] | None]
-"""Edits as JSON: path → [mode, content], None where the path was deleted."""
 # Inside the class `list` is its own method.
 _Entries: TypeAlias = list[Entry]
 _Changes: TypeAlias = list[Change]
@@ -196,38 +194,11 @@ class Workspace:
         kinds = ("--raw", "--numstat", "--no-abbrev")
         return parsed(self._diff(old, new, "-z", *kinds))
 
-    def diff(self, limit: int = 60_000) -> str:
-        """Return the whole change as unified text, cut to `limit` characters."""
-        text = self._diff(self.base_tree, self.tree(), "--patch", "--full-index")
-        return sanitize.cut(text.decode("utf-8", "replace"), limit)
-
     def blob(self, sha: str) -> bytes:
         """Return the content of a blob of the base or of the edits."""
         if not SHA.fullmatch(sha):
             raise UserError(f"{sha!r} is no object.")
         return self._reader.read(sha)[1]
-
-    def overlay(self) -> Overlay:
-        """Return the edits as JSON: path → [mode, content], None where the path was deleted."""
-        return {
-            path: [edit.mode, edit.content.decode()] if edit else None
-            for path, edit in sorted(self._edits.items())
-        }
-
-    def restore(self, overlay: Overlay) -> None:
-        """Replace all edits by those of `overlay()`; UserError where one does not fit, and all stays."""
-        before = dict(self._edits)
-        self._set({})
-        try:
-            for path in (path for path, edit in overlay.items() if edit is None):
-                if self.exists(path):
-                    self.delete(path)
-            for path, edit in overlay.items():
-                if edit is not None:
-                    self.write(path, edit[1], edit[0] == "100755")
-        except UserError:
-            self._set(before)
-            raise
 
     def _at_base(self) -> dict[str, Entry]:
         if self._base is None:

@@ -119,16 +119,15 @@ def edge(hub: Hub) -> Iterator[Edge]:
 # Who and where
 
 
-def test_the_app_finds_itself_and_its_installation(edge):
+def test_the_app_finds_itself(edge):
     async def work(github):
         await github.start()
-        return await github.app(), await github.installation_of(REPO)
+        return await github.app()
 
-    app, installation = edge.run(work)
+    app = edge.run(work)
 
     assert (app.id, app.bot_login) == (edge.app.id, "phasegate[bot]")
     assert app.bot_id == edge.app.bot_user.id
-    assert installation == edge.installation
 
 
 def test_the_key_of_another_app_is_denied(edge):
@@ -183,26 +182,20 @@ def test_an_issue_is_read_as_its_author_wrote_it(edge):
     assert (issue.author_login, issue.author_type) == ("maria", "User")
 
 
-def test_comments_are_posted_edited_folded_listed_and_deleted(edge):
+def test_comments_are_posted_edited_and_listed(edge):
     edge.hub.comment(REPO, 1, "/approve-plan", by="maria")
 
     async def work(repository):
         made = await repository.comment(1, "The plan.")
         await repository.edit_comment(made.id, "The better plan.")
-        folded = await repository.minimize_comment(made.node_id)
-        listed = await repository.comments(1)
-        await repository.delete_comment(made.id)
-        await repository.delete_comment(made.id)
-        return folded, listed, await repository.comments(1)
+        return await repository.comments(1)
 
-    folded, listed, rest = edge.ask(work)
+    listed = edge.ask(work)
 
-    assert folded
     assert [(comment.body, comment.app_id) for comment in listed] == [
         ("/approve-plan", None),
         ("The better plan.", edge.app.id),
     ]
-    assert [comment.author_login for comment in rest] == ["maria"]
 
 
 def test_a_comment_whose_answer_was_lost_stands_once(edge):
@@ -221,19 +214,16 @@ def test_more_comments_than_a_page_holds_are_all_read(edge):
     assert [comment.body for comment in comments] == [str(number) for number in range(103)]
 
 
-def test_a_reaction_is_given_once_and_taken_back(edge):
+def test_a_reaction_is_given_once_beside_those_of_others(edge):
     comment = edge.hub.comment(REPO, 1, "/approve-plan", by="maria")
     edge.hub.react(REPO, comment.id, "eyes", by="maria")
 
     async def work(repository):
         await repository.react(comment.id, "eyes")
         await repository.react(comment.id, "eyes")
-        await repository.react_to_issue(1, "rocket")
 
     edge.ask(work)
     assert len(edge.hub.reactions(REPO, comment.id)) == 2
-    edge.ask(lambda repository: repository.unreact(comment.id, "eyes"))
-    assert [reaction.user.login for reaction in edge.hub.reactions(REPO, comment.id)] == ["maria"]
 
 
 # Commits and branches

@@ -1,7 +1,6 @@
 """The mirror and the tree overlay, on real repositories served over real HTTP."""
 
 import base64
-import json
 import os
 import resource
 import shutil
@@ -368,19 +367,8 @@ def test_a_tag_of_the_same_name_is_not_the_branch(mirror: Mirror, origin: Origin
     assert mirror.fetch("main", BASE, TOKEN) == commit
 
 
-def test_dropped_refs_are_gone_and_their_neighbours_stay(mirror: Mirror, origin: Origin) -> None:
-    commit = origin.commit(dict(FILES))
-    for into in (BASE, "refs/builds/12/head", "refs/builds/120/base"):
-        mirror.fetch(commit, into, TOKEN)
-    mirror.drop("refs/builds/12")
-    assert origin.run("for-each-ref", "--format=%(refname)", cwd=mirror.folder) == "refs/builds/120/base"
-    mirror.drop("refs/builds/120")
-    assert not mirror.has(commit)
-
-
-def test_nothing_is_known_and_nothing_dropped_before_the_first_fetch(mirror: Mirror) -> None:
+def test_nothing_is_known_before_the_first_fetch(mirror: Mirror) -> None:
     assert not mirror.has("0" * 40)
-    mirror.drop("refs/builds")
     assert not mirror.folder.exists()
 
 
@@ -637,7 +625,7 @@ def test_a_move_that_is_refused_changes_nothing(space: Workspace) -> None:
     for target in ("tests/test_cart.py", "../x", "src/shop/cart.py/x/../y"):
         with pytest.raises(UserError):
             space.move("README.md", target)
-    assert space.overlay() == {}
+    assert space.changes() == []
 
 
 def test_a_file_may_change_its_case_by_a_move(space: Workspace) -> None:
@@ -651,7 +639,6 @@ def test_an_edit_that_is_taken_back_is_no_change(space: Workspace) -> None:
     space.write("README.md", FILES["README.md"])
     space.write("new.txt", "x\n")
     space.delete("new.txt")
-    assert space.overlay() == {}
     assert space.tree() == space.base_tree
     assert space.changes() == []
 
@@ -695,7 +682,7 @@ def test_an_edit_that_is_taken_back_is_no_change(space: Workspace) -> None:
 def test_no_file_is_written_where_it_could_mean_another(space: Workspace, path: str) -> None:
     with pytest.raises(UserError):
         space.write(path, "x\n")
-    assert space.overlay() == {}
+    assert space.changes() == []
 
 
 @pytest.mark.parametrize(
@@ -761,11 +748,15 @@ def _as_git_writes_it(space: Workspace, folder: Path) -> str:
         )
 
     run("read-tree", space.base_tree)
-    lines = b""
-    for path, edit in space.overlay().items():
-        sha = run("hash-object", "-w", "--stdin", stdin=edit[1].encode()) if edit else "0" * 40
-        lines += f"{edit[0] if edit else '0'} {sha}\t{path}\0".encode()
-    run("update-index", "-z", "--index-info", stdin=lines)
+    listed = (row.partition("\t") for row in run("ls-files", "--stage", "-z").split("\0") if row)
+    base = {path: fields.split() for fields, _, path in listed}
+    lines = "".join(f"0 {'0' * 40}\t{path}\0" for path in base.keys() - space.paths().keys())
+    for path, entry in space.paths().items():
+        mode, sha, _ = base.get(path, ("", "", ""))
+        if (sha, mode == "100755") != (entry.sha, entry.mode == "100755"):
+            made = run("hash-object", "-w", "--stdin", stdin=space.read(path).encode())
+            lines += f"{entry.mode} {made}\t{path}\0"
+    run("update-index", "-z", "--index-info", stdin=lines.encode())
     return run("write-tree")
 
 
@@ -819,26 +810,27 @@ names = st.sampled_from(
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(names, st.sampled_from(["write", "delete", "run"])), max_size=14))
 def test_any_row_of_edits_gives_the_tree_git_gives(
-    space: Workspace, tmp_path: Path, edits: list[tuple[str, str]]
+    space: Workspace, mirror: Mirror, tmp_path: Path, edits: list[tuple[str, str]]
 ) -> None:
-    space.restore({})
-    for number, (path, what) in enumerate(edits):
-        try:
-            if what == "delete":
-                space.delete(path)
-            else:
-                space.write(path, f"{number}\n", executable=what == "run")
-        except UserError:
-            continue
-    assert space.tree() == _as_git_writes_it(space, tmp_path)
-    assert {change.path for change in space.changes()} == set(space.overlay())
+    with Workspace(mirror, space.commit, tmp_path / "fresh") as fresh:
+        for number, (path, what) in enumerate(edits):
+            try:
+                if what == "delete":
+                    fresh.delete(path)
+                else:
+                    fresh.write(path, f"{number}\n", executable=what == "run")
+            except UserError:
+                continue
+        assert fresh.tree() == _as_git_writes_it(fresh, tmp_path)
+        before, after = dict(space.paths()), dict(fresh.paths())
+        changed = {path for path in before | after if before.get(path) != after.get(path)}
+        assert {change.path for change in fresh.changes()} == changed
 
 
 def test_new_objects_are_kept_out_of_the_mirror(space: Workspace, mirror: Mirror) -> None:
     before = sorted(mirror.folder.rglob("*"))
     _edit_much(space)
     space.tree()
-    space.diff()
     assert sorted(mirror.folder.rglob("*")) == before
     assert space.blob(space.paths()["a"].sha) == b"#!/bin/sh\n"
 
@@ -874,31 +866,6 @@ def test_changes_are_told_against_another_commit_too(origin: Origin, opened: Ope
     assert [c.path for c in space.changes(first)] == ["README.md"]
     with pytest.raises(UserError):
         space.changes("--output=/tmp/x")
-
-
-def test_the_diff_is_unified_text_and_is_cut(space: Workspace) -> None:
-    space.write("src/shop/cart.py", "def total(items):\n    return max(items)\n")
-    assert "-    return sum(items)\n+    return max(items)\n" in space.diff()
-    space.write("big.txt", "line\n" * 10_000)
-    assert len(space.diff(5000)) <= 5000
-    assert "characters cut" in space.diff(5000)
-
-
-def test_a_snapshot_brings_the_edits_back(space: Workspace, mirror: Mirror, tmp_path: Path) -> None:
-    _edit_much(space)
-    kept = json.loads(json.dumps(space.overlay()))
-    with Workspace(mirror, space.commit, tmp_path / "later") as later:
-        later.restore(kept)
-        assert later.tree() == space.tree()
-        assert later.overlay() == kept
-
-
-def test_a_snapshot_that_does_not_fit_changes_nothing(space: Workspace) -> None:
-    space.write("README.md", "mine\n")
-    before = space.overlay()
-    with pytest.raises(UserError):
-        space.restore({"a.txt": ["100644", "x"], "../x": ["100644", "x"]})
-    assert space.overlay() == before
 
 
 # --- hostile repositories
@@ -951,7 +918,6 @@ def test_attributes_of_the_tree_hide_nothing(origin: Origin, opened: Opener) -> 
     space = opened(origin.commit({".gitattributes": attributes, "a.py": "1\n$Id$\n"}))
     space.write("a.py", "1\n2\n3\n")
     assert (space.changes()[0].added, space.changes()[0].removed, space.changes()[0].binary) == (2, 1, False)
-    assert "+3" in space.diff()
     assert [hit.text for hit in space.search("3")] == ["3"]
 
 

@@ -363,8 +363,9 @@ def test_only_github_com_is_told_an_api_version(bench):
 
 def test_graphql_of_an_enterprise_server_is_beside_its_rest_api(bench):
     server = Bench(bench.mock, "https://ghe.example.com/api/v3")
-    route = bench.mock.post("https://ghe.example.com/api/graphql").respond(json={"data": {}})
-    assert server.ask(lambda repository: repository.minimize_comment("IC_9"))
+    ready = {"markPullRequestReadyForReview": {"pullRequest": {"isDraft": False}}}
+    route = bench.mock.post("https://ghe.example.com/api/graphql").respond(json={"data": ready})
+    assert server.ask(lambda repository: repository.ready_pull("PR_9"))
     assert route.call_count == 1
 
 

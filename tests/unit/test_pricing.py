@@ -125,7 +125,7 @@ def test_a_dated_id_has_the_price_of_its_model():
 
 
 def test_the_models_that_cannot_stop_thinking_are_marked():
-    always = [model for model in pricing.models() if pricing.thinking_always(model)]
+    always = [model for model in pricing.models() if pricing.thinking(model) == "always"]
     assert always == ["claude-opus-5-5", "claude-fable-5-2", "claude-fable-5-1"]
 
 
