@@ -5,8 +5,8 @@ from datetime import datetime
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
+from rich.padding import Padding
+from rich.text import Text
 
 from bot import comments, records, sanitize, settings, store
 from bot.errors import UserError
@@ -32,69 +32,65 @@ def run(build_id: int, *, as_json: bool) -> None:
 
 
 def tell(record: dict[str, Any], console: Console) -> None:
-    """Print a record as a person reads it."""
-    console.print(
-        f"[bold]Build {record['id']}[/] of {record['repository']}#{record['issue']}: {record['state']}"
+    """Print a record as a person reads it, on a narrow terminal too."""
+    why = f" ({record['failure']})" if record["failure"] else ""
+    pull = f"#{record['pull_request']}" if record["pull_request"] else "–"
+    _print(
+        console, f"Build {record['id']} of {record['repository']}#{record['issue']}: {record['state']}{why}"
     )
-    console.print(f"branch {record['branch']}, pull request {record['pull_request'] or '–'}")
-    console.print(
-        f"cost {comments.usd(record['cost_usd'])}, forecast {comments.spread(record['forecast_usd'])}\n"
-    )
-    console.print(_moves(record))
-    console.print(_attempts(record))
-    for attempt in _all_attempts(record):
-        if attempt["detail"]:
-            why = f" ({attempt['failure']})" if attempt["failure"] else ""
-            console.print(f"attempt {attempt['id']} {attempt['outcome']}{why}: {_plain(attempt['detail'])}")
-    for phase in record["phases"]:
-        if phase["verdict"]:
-            checks = _plain(", ".join(f"{check['name']} {check['said']}" for check in phase["checks"]))
-            why = f" – {_plain(phase['verdict_reason'])}" if phase["verdict_reason"] else ""
-            console.print(
-                f"phase {phase['number']} {(phase['commit'] or '')[:7]}: {phase['verdict']} ({checks}){why}"
-            )
-        for note in phase["notes"]:
-            console.print(f"phase {phase['number']}, noticed: {_plain(note)}")
-
-
-def _moves(record: dict[str, Any]) -> Table:
-    table = Table("when", "from", "to", "trigger", "by", "cause", title="Moves")
+    _print(console, f"branch {record['branch']}, pull request {pull}")
+    spent = f"{comments.usd(record['cost_usd'])} of {comments.usd(record['budget_usd'])}"
+    _print(console, f"cost {spent}, forecast {comments.spread(record['forecast_usd'])}")
+    _title(console, "Moves, times in UTC")
+    day = ""
     for move in record["moves"]:
-        table.add_row(
-            datetime.fromisoformat(move["at"]).time().isoformat("milliseconds"),
-            move["from"],
-            move["to"],
-            move["trigger"],
-            _plain(move["by"]),
-            _plain(move["detail"]),
-        )
-    return table
+        at = datetime.fromisoformat(move["at"])
+        if day != (day := at.date().isoformat()):
+            _print(console, day, 2)
+        before, clock = move["from"] or "·", at.time().isoformat("milliseconds")
+        _print(console, f"{clock}  {before} → {move['to']} ({move['trigger']}, by {move['by']})", 2)
+        _print(console, move["detail"], 16)
+    _title(console, "Attempts")
+    for attempt in _all_attempts(record):
+        _tell_attempt(console, attempt)
+    _title(console, "Phases")
+    for phase in record["phases"]:
+        _tell_phase(console, phase)
 
 
-def _plain(text: str) -> str:
-    """Return what others wrote fit for a terminal: no colours, and nothing that reads as markup."""
-    return escape(sanitize.strip_invisible(text))
+def _tell_attempt(console: Console, attempt: dict[str, Any]) -> None:
+    what = attempt["kind"] + (f" {attempt['phase']}" if attempt["phase"] else "")
+    outcome = attempt["outcome"] + (f": {attempt['failure']}" if attempt["failure"] else "")
+    cost, turns = comments.usd(attempt["cost_usd"]), attempt["turns"]
+    _print(console, f"{attempt['id']}  {what} #{attempt['number']}, {attempt['model']}: {outcome}, {cost}", 2)
+    tokens = f"{attempt['input_tokens']} tokens in ({attempt['cached_tokens']} cached)"
+    _print(console, f"{turns} turn{'' if turns == 1 else 's'}, {tokens}, {attempt['output_tokens']} out", 5)
+    _print(console, attempt["detail"] or "", 5)
+
+
+def _tell_phase(console: Console, phase: dict[str, Any]) -> None:
+    commit = f", {phase['commit'][:7]}" if phase["commit"] else ""
+    cost = comments.usd(phase["cost_usd"])
+    _print(console, f"{phase['number']}  {phase['title']}: {phase['state']}{commit}, {cost}", 2)
+    if phase["verdict"]:
+        checks = ", ".join(f"{check['name']} {check['said']}" for check in phase["checks"])
+        why = f" – {phase['verdict_reason']}" if phase["verdict_reason"] else ""
+        _print(console, f"{phase['verdict']} ({checks}){why}", 5)
+    for note in phase["notes"]:
+        _print(console, f"noticed: {note}", 5)
+
+
+def _title(console: Console, text: str) -> None:
+    console.print(f"\n[bold]{text}[/]")
+
+
+def _print(console: Console, text: str, indent: int = 0) -> None:
+    """Print what others may have written, indented: no colours, no orders to the terminal, no markup."""
+    if text:
+        console.print(Padding(Text(sanitize.strip_invisible(text)), (0, 0, 0, indent), expand=False))
 
 
 def _all_attempts(record: dict[str, Any]) -> list[dict[str, Any]]:
     """Return the attempts at planning, phases and verification in the order they were made."""
     whole = [*record["attempts"], *(a for phase in record["phases"] for a in phase["attempts"])]
     return sorted(whole, key=lambda attempt: int(attempt["id"]))
-
-
-def _attempts(record: dict[str, Any]) -> Table:
-    table = Table("id", "what", "model", "outcome", "turns", "tokens in/out/cached", "cost", title="Attempts")
-    for attempt in _all_attempts(record):
-        what = attempt["kind"] + (f" {attempt['phase']}" if attempt["phase"] else "")
-        outcome = attempt["outcome"] + (f": {attempt['failure']}" if attempt["failure"] else "")
-        tokens = f"{attempt['input_tokens']}/{attempt['output_tokens']}/{attempt['cached_tokens']}"
-        table.add_row(
-            str(attempt["id"]),
-            f"{what} #{attempt['number']}",
-            attempt["model"],
-            outcome,
-            str(attempt["turns"]),
-            tokens,
-            comments.usd(attempt["cost_usd"]),
-        )
-    return table

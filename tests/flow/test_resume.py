@@ -399,8 +399,9 @@ def test_show_tells_each_move_attempt_and_verdict_with_its_cause(new_world):
     show.tell(record, console)
     text = console.export_text()
 
-    assert re.search(r"attempt_failed +│ attempt 3 +│ The counter is not documented\.", text)
-    assert re.search(r"checks_green +│ \w+ +│ Everything that counts is green \(1\)\.", text)
-    assert re.search(rf"phase 2 #1 +│ {SONNET} +│ failed: blocked", text)
-    assert "attempt 3 failed (blocked): The counter is not documented." in text
-    assert re.search(r"phase 1 [0-9a-f]{7}: green \(tests success\) – Everything that counts is green", text)
+    assert re.search(r"\(attempt_failed, by attempt 3\) *\n +The counter is not documented\.", text)
+    assert re.search(r"\(checks_green, by \w+\) *\n +Everything that counts is green \(1\)\.", text)
+    assert f"phase 2 #1, {SONNET}: failed: blocked" in text
+    assert re.search(
+        r"1  Part 1: done, [0-9a-f]{7}, .*\n +green \(tests success\) – Everything that counts is green", text
+    )
