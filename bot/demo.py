@@ -214,22 +214,22 @@ def play(stage: Stage, folder: Path, console: Console) -> int:
     """Click through the main job, telling each step; return 0 when everything came out as promised."""
     console.rule("A maintainer labels the issue")
     _hub(stage, "POST", f"/issues/{stage.issue}/labels", {"labels": ["agent-build"]})
-    record = _follow(stage, console, {"awaiting_approval", "paused"})
+    record = follow(stage, console, {"awaiting_approval", "paused"})
     if record["state"] != "awaiting_approval":
-        return _fail(console, "no plan was made")
+        return _fail(console, f"no plan was made: {_why(stage, record)}")
     hash = record["plan"]["hash"][:7]
     console.rule(f"The maintainer reads the plan and approves it: /approve-plan {hash}")
     _hub(stage, "POST", f"/issues/{stage.issue}/comments", {"body": f"/approve-plan {hash}"})
-    record = _follow(stage, console, {"done", "paused", "cancelled"})
+    record = follow(stage, console, {"done", "paused", "cancelled"})
     if record["state"] != "done":
-        return _fail(console, f"the build is {record['state']}: {record['failure']}")
+        return _fail(console, f"the build is {record['state']}: {_why(stage, record)}")
     return _inspect(stage, record, folder, console)
 
 
-def _follow(stage: Stage, console: Console, until: set[str]) -> dict[str, Any]:
+def follow(stage: Stage, console: Console, until: set[str]) -> dict[str, Any]:
     """Tell each move of build 1 as it happens, until it is in one of some states or nothing moves any more."""
     deadline = time.monotonic() + stage.patience
-    record: dict[str, Any] = {"state": "", "moves": [], "failure": "timeout"}
+    record: dict[str, Any] = {"state": "", "moves": [], "failure": None}
     told = _told.setdefault(stage.bot_url, 0)
     while time.monotonic() < deadline:
         answer = stage.client.get(f"{stage.bot_url}/builds/1.json")
@@ -250,6 +250,10 @@ def _follow(stage: Stage, console: Console, until: set[str]) -> dict[str, Any]:
 
 
 _told: dict[str, int] = {}
+
+
+def _why(stage: Stage, record: dict[str, Any]) -> str:
+    return record["failure"] or f"nothing moved for {stage.patience:.0f} seconds"
 
 
 def _hub(stage: Stage, method: str, path: str, content: dict[str, Any] | None = None) -> Any:

@@ -1,13 +1,17 @@
 """The demo: it brings its own settings, shows its tokens on no command line, and checks what it promises."""
 
+import io
 import shutil
 import sqlite3
+import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+from rich.console import Console
 
 from bot import demo
 from tests.flow.test_serve import answers, embedded, served
@@ -68,6 +72,32 @@ def test_a_clone_shows_its_token_on_no_command_line(
     assert "clone" in seen.read_text()
     assert token not in seen.read_text()
     assert token not in (tmp_path / "clone" / ".git" / "config").read_text()
+
+
+def staged(patience: float, moves: int) -> demo.Stage:
+    """Return a stage whose build makes one move each time it is looked at, `moves` in all, and is then done."""
+    seen: list[dict[str, str]] = []
+
+    def answer(_request: httpx.Request) -> httpx.Response:
+        if len(seen) < moves:
+            seen.append(
+                {"at": at(len(seen)).isoformat(), "from": "", "to": "", "trigger": "", "by": "", "detail": ""}
+            )
+        state = "done" if len(seen) == moves else "running"
+        return httpx.Response(200, json={"state": state, "moves": seen, "failure": None})
+
+    client = httpx.Client(transport=httpx.MockTransport(answer))
+    return demo.Stage({}, f"http://{moves}.bot.example", "", "acme/tally", 1, "true", patience, client)
+
+
+@pytest.mark.parametrize(("moves", "awaited", "state"), [(20, "done", "done"), (2, "cancelled", "done")])
+def test_each_state_has_the_demos_patience_for_itself(moves: int, awaited: str, state: str) -> None:
+    """A story may take longer than any of its states, and one that stands still is given up."""
+    stage = staged(2.5, moves)
+    began = time.monotonic()
+    with stage.client:
+        assert demo.follow(stage, Console(file=io.StringIO()), {awaited})["state"] == state
+    assert time.monotonic() - began > stage.patience
 
 
 def told(*moments: float) -> dict[str, Any]:
