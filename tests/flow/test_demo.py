@@ -14,6 +14,7 @@ import pytest
 from rich.console import Console
 
 from bot import demo
+from tests.flow.gated import POLICY
 from tests.flow.test_serve import answers, embedded, served
 from tests.world import World
 
@@ -126,3 +127,43 @@ def test_a_request_in_the_second_before_the_verdict_is_out_of_order(
     moments: tuple[float, ...], green: str, holds: bool
 ) -> None:
     assert demo.in_order(told(*moments), [green, ""]) is holds
+
+
+# The clicking
+
+
+def clicked(world: World) -> tuple[int, str]:
+    """Have the demo click through this world's story; return its exit code and what it told."""
+    token = world.hub.create_user("anna").token
+    world.hub.grant(world.repository, "anna", "admin")
+    hub = {**embedded(world), "users": {"anna": {"token": token}}}
+    console = Console(file=io.StringIO(), record=True, width=120)
+    with world.running(), httpx.Client(timeout=30) as client:
+        tests = "python -m pytest -q -p no:cacheprovider"
+        stage = demo.Stage(hub, world.bot_url, "", world.repository, world.number, tests, 60.0, client)
+        return demo.play(stage, world.folder, console), console.export_text()
+
+
+def test_the_demo_clicks_through_the_main_job_and_tells_each_step(new_world: NewWorld) -> None:
+    code, said = clicked(new_world())
+
+    assert code == 0, said
+    assert said.rstrip().endswith("Everything came out as promised.")
+    assert "awaiting_checks → running  (checks_green, by event)" in said
+    assert "pull request #2 draft: False; matrix posted: True" in said
+    assert said.count("Phasegate-Attempt:") == 2
+    assert "2 phase commits; the branch's own tests: 3 passed" in said
+
+
+def test_the_demo_fails_where_the_build_does_not_come_to_its_end(new_world: NewWorld) -> None:
+    code, said = clicked(new_world(checks="exit 1", files={POLICY: "repairs: 0\n"}))
+
+    assert code == 1
+    assert said.rstrip().endswith("The demo failed: the build is paused: checks_red.")
+
+
+def test_the_demo_fails_where_no_plan_is_made(new_world: NewWorld) -> None:
+    code, said = clicked(new_world(files={POLICY: "line_cap: many\n"}))
+
+    assert code == 1
+    assert said.rstrip().endswith("The demo failed: no plan was made: bad_policy.")
