@@ -316,6 +316,42 @@ BREAKAGES = [
         "    if False:\n",
         flow("failures", "evidence_that_does_not_exist_is_sent_back"),
     ),
+    # What leaves, and on whose word
+    Breakage(
+        "secrets left in the record",
+        "bot/records.py",
+        "sanitize.redact_all(_whole(db, reading, build), reading.settings.secrets)",
+        "_whole(db, reading, build)",
+        flow("secrets", "the_record_and_show_hold_neither_the_bots_key_nor_a_token_that_ci_printed"),
+    ),
+    Breakage(
+        "a policy's word taken for a stranger's issue",
+        "bot/planning.py",
+        "    return small and await orders.may_command(repository, issue.author_login, issue.author_id)\n",
+        "    return small\n",
+        flow("trust", "a_small_plan_for_an_issue_of_a_stranger_waits_for_a_person"),
+    ),
+    Breakage(
+        "a released check alone taken for green",
+        "bot/gate.py",
+        "        return not self.results\n",
+        "        return not self.results and not self.released\n",
+        unit("gate", "a_released_result_alone_is_no_more_than_no_result"),
+    ),
+    Breakage(
+        "a run that began between two reads overlooked",
+        "bot/evidence.py",
+        "    if runs is not None and _began_meanwhile(checks, runs):\n",
+        "    if False:\n",
+        flow("repair", "a_run_that_begins_while_the_checks_are_read_is_seen_with_them"),
+    ),
+    Breakage(
+        "a command lost with its reaction",
+        "bot/orders.py",
+        '    except (Denied, Missing, Rejected) as error:\n        _log.info("no sign given"',
+        '    except ZeroDivisionError as error:\n        _log.info("no sign given"',
+        flow("commands", "a_command_counts_where_github_takes_no_reaction"),
+    ),
 ]
 
 
