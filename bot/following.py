@@ -105,7 +105,7 @@ def adopt(
     `rewritten` are the branch's commits where a person forced it.
     """
     build = _unchanged(db, seen, attempt)
-    if build is None:
+    if build is None or (attempt is None and _taken_over(db, build, head)):
         return
     if builds.judged_phase(db, build) is None:
         _start_from(db, parts, build, head)
@@ -147,6 +147,12 @@ def _unchanged(db: Session, seen: Build, attempt: int | None) -> Build | None:
         return None
     running = store.attempt(db, build.attempt) if build.attempt is not None else None
     return None if running is not None and running.id != attempt and running.commit else build
+
+
+def _taken_over(db: Session, build: Build, head: str) -> bool:
+    """Whether an attempt runs that takes over this very commit, which one before it pushed as it was stopped."""
+    own = store.attempts_at(db, build.id or 0, build.phase)
+    return build.attempt is not None and any(one.commit == head and one.outcome != "done" for one in own)
 
 
 def _start_from(db: Session, parts: Parts, build: Build, head: str) -> None:
