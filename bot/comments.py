@@ -270,6 +270,16 @@ def gate_waits(reason: str, links: Sequence[tuple[str, str]], *, number: int) ->
     )
 
 
+def red_after_done(sha: str, links: Sequence[tuple[str, str]]) -> str:
+    """Return what is said, once, of a finished build whose checks turn red."""
+    listed = "\n".join(f"- {inert(name)}: {url}" for name, url in links)
+    said = (
+        f"**The checks of {short(sha)} turned red after the build was done.** Making a pull request ready starts "
+        "them anew. The build is over and nothing more is written: look into it before you merge."
+    )
+    return f"{said}\n\n{listed}" if listed else said
+
+
 def base_conflicts(base: str, files: Sequence[str]) -> str:
     """Return why a branch cannot be brought up to date: the files both sides changed."""
     listed = ", ".join(f"`{path}`" for path in files) or "files that GitHub does not name"

@@ -69,7 +69,9 @@ async def _judge(parts: Parts, case: Case, by: str) -> None:
     verdict, again = gate.judge(seen, case.previous, case.rules, now())
     build_id, number = case.build.id or 0, case.phase.number
     _log.info("verdict", build=build_id, sha=verdict.sha, outcome=verdict.outcome, reason=verdict.reason)
-    if verdict.outcome is Outcome.MOVED:
+    if case.build.state == State.DONE:
+        await _look_back(parts, case, verdict)
+    elif verdict.outcome is Outcome.MOVED:
         await following.follow_head(parts, case.build, seen.head, by=by)
     elif case.build.state != State.AWAITING_CHECKS:
         await parts.database.run(verdicts.reconsider, parts, build_id, number, verdict, at=now(), by=by)
@@ -77,6 +79,15 @@ async def _judge(parts: Parts, case: Case, by: str) -> None:
         await parts.database.run(_look_again, parts, build_id, case.rules.poll)
     else:
         await parts.database.run(verdicts.conclude, parts, build_id, number, verdict, again, by=by)
+
+
+async def _look_back(parts: Parts, case: Case, verdict: Verdict) -> None:
+    """Say of a finished build that its checks turned red, as long as its pull request is open."""
+    number = case.build.pull_request
+    if verdict.outcome is not Outcome.RED or number is None:
+        return
+    if (await parts.repository(case.build).pull(number)).state == "open":
+        await parts.database.run(verdicts.say_red_after, parts, case.build.id or 0, verdict)
 
 
 async def look_by_timer(parts: Parts, build_id: int, number: int) -> None:
@@ -90,7 +101,8 @@ async def look_by_timer(parts: Parts, build_id: int, number: int) -> None:
 def _case(db: Session, parts: Parts, build_id: int) -> Case | None:
     """Return the case of the phase whose commit is the head of the branch; None where no gate answers for it."""
     build = store.build(db, build_id)
-    if build.state not in _GATED:
+    done = build.state == State.DONE and store.notice(db, verdicts.red_after_key(build)) is None
+    if build.state not in _GATED and not done:
         return None
     phase = builds.judged_phase(db, build)
     if phase is None or verdicts.judged(phase) != build.head:

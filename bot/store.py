@@ -16,7 +16,7 @@ from sqlmodel import Session, col, select
 from sqlmodel.sql.expression import SelectOfScalar
 
 from bot.pricing import Usage
-from bot.states import LIVE, WORKING
+from bot.states import LIVE, WORKING, State
 from bot.tables import Attempt, Build, Delivery, Move, Notice, PhaseState, PlanVersion, Turn, now
 
 _PATIENCE = 30.0
@@ -237,6 +237,12 @@ def build_on(db: Session, repository_id: int, branch: str) -> Build | None:
     """Return the live build that owns a branch."""
     query = select(Build).where(Build.repository_id == repository_id, Build.branch == branch)
     return db.exec(query.where(col(Build.state).in_(LIVE))).first()
+
+
+def done_on(db: Session, repository_id: int, branch: str) -> Build | None:
+    """Return the finished build that owned a branch."""
+    query = select(Build).where(Build.repository_id == repository_id, Build.branch == branch)
+    return db.exec(query.where(Build.state == State.DONE)).first()
 
 
 def names(db: Session, repository_id: int) -> set[str]:

@@ -121,6 +121,18 @@ def _ask(db: Session, parts: Parts, build: Build, verdict: Verdict) -> None:
     outbox.say(db, parts, build, f"build={build.id} gate={verdict.sha[:12]} look={build.look}", body)
 
 
+def say_red_after(db: Session, parts: Parts, build_id: int, verdict: Verdict) -> None:
+    """Say once, where the reviewers are, that a finished build turned red."""
+    build = store.build(db, build_id)
+    body = comments.red_after_done(verdict.sha, links(verdict))
+    outbox.say(db, parts, build, red_after_key(build), body, issue=build.pull_request)
+
+
+def red_after_key(build: Build) -> str:
+    """Return the key of the comment that says so."""
+    return f"build={build.id} red after done"
+
+
 def pause(
     db: Session,
     parts: Parts,

@@ -18,8 +18,11 @@ router = Router()
     when=ours_branch,
 )
 async def wake(event: Event, parts: Parts) -> None:
-    """Have the gates of the builds on these branches looked at now; a green one may turn red by a re-run."""
+    """Have the gates of the builds on these branches looked at now; a green one may turn red, even after the end."""
     for branch in branches(event):
-        build = await parts.database.ask(store.build_on, event.repository_id or 0, branch)
+        place = (event.repository_id or 0, branch)
+        build = await parts.database.ask(store.build_on, *place) or await parts.database.ask(
+            store.done_on, *place
+        )
         if build is not None and build.head:
             parts.bells.ring_gate(build.id or 0)

@@ -477,3 +477,37 @@ def test_a_status_whose_app_nobody_knows_is_told_and_can_be_released(new_world):
         world.hub.report_status(world.repository, world.head, "ci/old", "failure", by="maria")
         world.answers('/skip-checks "ci/old" It is our old server.')
         world.until("done")
+
+
+# After the end
+
+
+def on_the_pull(world):
+    """Return what the bot said on the pull request."""
+    return [c.body for c in world.hub.comments(world.repository, 2)]
+
+
+def test_red_after_done_is_said_once_to_the_reviewers_and_nothing_moves(new_world):
+    with one(new_world) as world:
+        world.reports()
+        world.until("done")
+        head = world.reports("failure", name="deploy")
+        world.wait(lambda: on_the_pull(world), "a comment on the pull request")
+        world.reports("failure", name="docs")
+        world.settle()
+        (said,) = on_the_pull(world)
+
+        assert f"The checks of {head[:7]} turned red after the build was done." in said
+        assert "- deploy: " in said
+        assert (world.stored().state, world.head) == ("done", head)
+
+
+def test_red_after_a_merge_is_left_in_silence(new_world):
+    with one(new_world) as world:
+        world.reports()
+        world.until("done")
+        head = world.head
+        world.hub.merge_pull(world.repository, 2, by="maria")
+        world.reports("failure", name="deploy", sha=head)
+        noticed(world)
+        assert on_the_pull(world) == []

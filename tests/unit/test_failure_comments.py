@@ -335,6 +335,12 @@ def test_a_gate_that_waits_without_a_link_says_so_without_a_list() -> None:
     ("said", "sentence"),
     [
         (
+            comments.red_after_done("0123456789", [("tests", "https://ci.example/1")]),
+            "**The checks of 0123456 turned red after the build was done.** Making a pull request ready starts them "
+            "anew. The build is over and nothing more is written: look into it before you merge.\n\n"
+            "- tests: https://ci.example/1",
+        ),
+        (
             comments.base_conflicts("main", ["a.py", "b.py"]),
             "`main` moved, and merging it conflicts. Both sides changed `a.py`, `b.py`. "
             "Merge it by hand, then reply `/resume`.",
@@ -371,7 +377,7 @@ def test_a_gate_that_waits_without_a_link_says_so_without_a_list() -> None:
         ),
     ],
 )
-def test_what_happened_to_the_branch_is_said_in_one_line(said: str, sentence: str) -> None:
+def test_what_happened_to_the_branch_is_said_in_a_few_words(said: str, sentence: str) -> None:
     assert said == sentence
 
 
