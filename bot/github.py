@@ -342,6 +342,9 @@ class Repository(Branches):
             if NO_RULES in str(refusal):
                 return []
             raise
+        except Missing:
+            # GitHub Enterprise Server before it had rules: where the repository is gone, nothing else is read either.
+            return []
 
     async def _classic_checks(self, path: str) -> list[Required]:
         raw = await self._get(path)
