@@ -43,7 +43,7 @@ async def follow_head(parts: Parts, build: Build, head: str | None, *, by: str) 
     """Adopt what a person pushed on top of ours; pause where the branch was forced elsewhere or deleted."""
     rewritten = await _rewritten(parts, build, head) if head is not None else None
     if head is None or (rewritten is not None and not build.trusts_head):
-        await parts.database.run(_lose, parts, build, gone=head is None, by=by)
+        await parts.database.run(_lose, parts, build, head, by=by)
     else:
         await parts.database.run(adopt, parts, build, head, by=by, rewritten=rewritten)
 
@@ -162,10 +162,10 @@ def _start_from(db: Session, parts: Parts, build: Build, head: str) -> None:
         builds.redispatch(db, parts, build)
 
 
-def _lose(db: Session, parts: Parts, seen: Build, *, gone: bool, by: str) -> None:
+def _lose(db: Session, parts: Parts, seen: Build, head: str | None, *, by: str) -> None:
     build = _unchanged(db, seen, None)
-    if build is None:
+    if build is None or (head is not None and _taken_over(db, build, head)):
         return
-    why = comments.branch_gone(build.branch) if gone else comments.branch_forced(build.branch)
+    why = comments.branch_gone(build.branch) if head is None else comments.branch_forced(build.branch)
     if builds.advance(db, parts, build, Trigger.BRANCH_LOST, by=by, detail=why, failure=FailureKind.CONFLICT):
         records.say_paused(db, parts, build, None, detail=why)

@@ -355,7 +355,7 @@ def test_where_a_pull_request_stays_closed_for_good_another_takes_its_place(new_
         world.hub.close_issue(world.repository, 2, by="maria")
         world.until("paused")
         gone = {"message": "state cannot be changed. The branch was force-pushed or recreated."}
-        world.hub.faults.fail("/pulls/2$", 422, method="PATCH", body=gone)
+        world.hub.faults.fail("/pulls/2$", 422, method="PATCH", body=gone, count=9)
         world.answers("/resume")
         world.until("awaiting_checks")
         world.reports()
@@ -365,6 +365,25 @@ def test_where_a_pull_request_stays_closed_for_good_another_takes_its_place(new_
     assert record["pull_request"] == 3
     assert (old.state, new.state, new.title) == ("closed", "open", old.title)
     assert "**Done: #3 is ready for review.**" in world.comments[-1]
+
+
+def test_a_repair_that_was_stopped_as_it_replaced_the_red_commit_is_no_force_push(new_world):
+    with one(new_world, MENDED) as world:
+        faults = world.hub.faults
+        away = Meanwhile("POST", "^/graphql updateRefs", lambda: faults.fail("/pulls/2$", 502, count=1000))
+        faults.fail_next.append(away)
+        red = world.reports("failure")
+        world.wait(lambda: world.record["waits"], "a wait after the push")
+        mended = world.head
+        faults.fail_next.clear()
+        world.answers("/retry")
+        world.reports("success", name="noise")
+        until_head(world, mended)
+        world.reports()
+        world.until("done")
+        assert mended != red
+        assert "branch_lost" not in triggers(world)
+        assert len(world.asked("repair 1")) == 1
 
 
 # Brought up to date
