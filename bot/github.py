@@ -164,6 +164,8 @@ class Repository(Branches):
     async def permission(self, login: str) -> PermissionFacts:
         """Return what an account may do here; an unknown one, or one that is no person, may do nothing."""
         path = f"/collaborators/{quote(login, safe='')}/permission"
+        # First, and not below: an installation that is gone says nothing about a person.
+        await self._client.token(self._grants["talk"])
         try:
             return read.permission(await self._get(path, purpose="talk"))
         except (Missing, Rejected):

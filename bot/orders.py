@@ -34,37 +34,37 @@ async def may_command(repository: Repository, login: str, user_id: int | None) -
 async def obey(parts: Parts, event: Event) -> None:
     """Take a command out of a comment, check who gave it, do it and show that it was done."""
     try:
-        done = await _obey(parts, event)
-    except UserError as error:
-        said = str(error)
-    except (Denied, Missing, Rejected) as error:
-        said = comments.github_refuses(str(error))
-    else:
-        if done:
-            await _sign(parts, event, "+1")
-        return
-    await _sign(parts, event, "confused")
-    await parts.database.run(_answer, parts, event, said)
-
-
-async def _obey(parts: Parts, event: Event) -> bool:
-    """Do what a comment asks for and return whether it was done; UserError says why it cannot be."""
-    try:
         command = commands.parse(event.text("comment", "body"))
-    except UserError:
+    except UserError as error:
         if await _is_entitled(parts, event):
-            raise
-        return False
+            await _decline(parts, event, str(error))
+        return
     if command is None:
-        return False
+        return
     await _sign(parts, event, "eyes")
     if not await _is_entitled(parts, event):
-        return False
+        return
+    try:
+        await _obey(parts, event, command)
+    except UserError as error:
+        await _decline(parts, event, str(error))
+    except (Denied, Missing, Rejected) as error:
+        await _decline(parts, event, comments.github_refuses(str(error)))
+    else:
+        await _sign(parts, event, "+1")
+
+
+async def _obey(parts: Parts, event: Event, command: Command) -> None:
+    """Do what a person with the right asks for; UserError says why it cannot be."""
     await _prepare(parts, event, command)
     await _give(parts, event, command)
     if command.word in ("build", *_ONWARD) and not carries(event, parts.settings.label):
         await _label(parts, event)
-    return True
+
+
+async def _decline(parts: Parts, event: Event, why: str) -> None:
+    await _sign(parts, event, "confused")
+    await parts.database.run(_answer, parts, event, why)
 
 
 async def _sign(parts: Parts, event: Event, sign: str) -> None:

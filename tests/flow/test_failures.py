@@ -538,10 +538,10 @@ def test_no_checks_at_all_are_green_where_the_policy_says_so(new_world):
 
 
 def test_checks_that_do_not_end_in_time_pause_and_can_be_looked_at_again(new_world):
-    with pushed(new_world, checks_timeout_minutes=0.02, checks_poll_seconds=0.3) as world:
+    with pushed(new_world, checks_timeout_minutes=0.08, checks_poll_seconds=0.3) as world:
         world.hub.report_check(world.repository, world.head, status="in_progress")
         world.until("paused")
-        assert "Not finished within 0.02 minutes" in world.comments[-1]
+        assert "Not finished within 0.08 minutes" in world.comments[-1]
         world.reports()
         world.answers("/resume")
         world.until("done")

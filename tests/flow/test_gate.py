@@ -41,10 +41,10 @@ def workflow(world, status, conclusion=None, jobs=(), **more):
 
 def test_a_check_that_needs_a_person_is_told_once_with_its_link_and_no_clock_runs(new_world):
     """It waits longer than the timeout, and goes on by itself when the person has acted."""
-    with one(new_world, checks_timeout_minutes=0.03) as world:
+    with one(new_world, checks_timeout_minutes=0.06) as world:
         world.reports("action_required", name="deploy", details_url="https://ci.example/7")
         comment = until_said(world, "waits for you on GitHub")
-        outlast(world, 1.8)
+        outlast(world, 3.7)
         assert (world.stored().state, len(world.comments)) == ("awaiting_checks", 2)
         assert "A person must act: `deploy` (action_required)." in comment
         assert "- deploy: " in comment
@@ -158,7 +158,7 @@ def test_a_word_that_nobody_knows_is_not_green(new_world):
 
 
 def test_a_required_check_that_never_reports_is_named_after_the_deadline(new_world):
-    with one(new_world, required=("tests", "lint"), checks_timeout_minutes=0.01) as world:
+    with one(new_world, required=("tests", "lint"), checks_timeout_minutes=0.08) as world:
         world.reports()
         world.until("paused")
         assert "required, but never reported: `lint`" in world.comments[-1]
@@ -254,7 +254,7 @@ def test_what_can_never_be_read_pauses_with_the_reason_and_is_looked_at_again_on
 
 
 def test_rules_that_may_not_be_read_are_not_taken_for_none(new_world):
-    with one(new_world, **OWN) as world:
+    with one(new_world, **LATE) as world:
         unread = world.hub.faults.fail("/rules/branches/", 403, body={"message": "No rules."}, count=999)
         world.reports()
         outlast(world)
@@ -352,7 +352,7 @@ def test_a_check_that_waits_for_a_person_can_be_released_by_its_name(new_world):
 
 def test_a_released_check_that_reports_alone_in_a_later_phase_is_not_green(new_world):
     """The others are waited for, then asked for; a person may still go on without any."""
-    with two(new_world, files=WORKFLOW, required=(), checks_timeout_minutes=0.05) as world:
+    with two(new_world, checks_timeout_minutes=0.1, **LATE) as world:
         world.answers('/skip-checks "lint" It is known.')
         world.reports()
         world.wait(lambda: len(world.branch()) == 2, "the second commit")
@@ -455,7 +455,7 @@ def pin(world, name, app):
 
 
 def test_a_status_satisfies_a_check_that_is_required_of_the_app_that_set_it(new_world):
-    with one(new_world, **OWN) as world:
+    with one(new_world, **LATE) as world:
         app = world.hub.report_check(
             world.repository, world.record["base"], app="old-ci", conclusion="success"
         ).app
@@ -466,7 +466,7 @@ def test_a_status_satisfies_a_check_that_is_required_of_the_app_that_set_it(new_
 
 def test_a_status_whose_app_nobody_knows_is_told_and_can_be_released(new_world):
     """Even a red one: a person who knows better takes it on them, once for the whole build."""
-    with one(new_world, **OWN, checks_timeout_minutes=0.03) as world:
+    with one(new_world, **LATE, checks_timeout_minutes=0.1) as world:
         pin(world, "ci/old", 4711)
         world.hub.report_status(world.repository, world.head, "ci/old", "success", by="maria")
         world.reports(name="lint")

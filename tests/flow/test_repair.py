@@ -332,7 +332,7 @@ def test_nothing_is_paid_while_github_does_not_yet_show_the_new_attempt(new_worl
 
 
 def test_a_new_attempt_that_is_never_shown_is_not_waited_for_longer_than_ci(new_world):
-    with one(new_world, MENDED, permissions=ACTIONS, checks_timeout_minutes=0.05) as world:
+    with one(new_world, MENDED, permissions=ACTIONS, checks_timeout_minutes=0.1) as world:
         red = world.head
         world.hub.faults.fail("/rerun-failed-jobs", 201, method="POST", body={})
         reds(world)
