@@ -6,14 +6,16 @@ too, long sleeps), its shared HTTP cache, its missing timeout, its client that o
 """
 
 import asyncio
+import functools
 import random
+import ssl
 import time
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import structlog
@@ -155,13 +157,21 @@ class _Patience:
         return wait if allowed else None
 
 
-def _check_key(private_key: str) -> None:
+@functools.cache
+def _trust(trust_env: bool) -> ssl.SSLContext:
+    return httpx.create_ssl_context(trust_env=trust_env)
+
+
+@functools.lru_cache(maxsize=4)
+def _key(private_key: str) -> RSAPrivateKey:
+    """Parse the App's key, once: checking its numbers takes longer than a request."""
     try:
         key = load_pem_private_key(private_key.encode(), password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise SettingsError("GITHUB_PRIVATE_KEY is not a readable private key in PEM form.") from error
     if not isinstance(key, RSAPrivateKey):
         raise SettingsError("GITHUB_PRIVATE_KEY is not the RSA key that GitHub gave for the App.")
+    return key
 
 
 class Client:
@@ -176,11 +186,12 @@ class Client:
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        _check_key(private_key)
+        # PyJWT takes a parsed key as well, and parses text anew for each JWT.
+        key = cast(str, _key(private_key))
         base = checked_url("GITHUB_API_URL", api_url)
         self._local = is_loopback(base.host)
         self._graphql = graphql_url(base)
-        self._tls = httpx.create_ssl_context(trust_env=not self._local)
+        self._tls = _trust(not self._local)
         # Enterprise Servers refuse a version they do not know; without the header each takes its own.
         self._headers = {"X-GitHub-Api-Version": API_VERSION} if base.host == "api.github.com" else {}
         config = get_config(
@@ -197,7 +208,7 @@ class Client:
             throttler=LocalThrottler(CONCURRENCY),
             auto_retry=False,
         )
-        self._as_app = _Kit(AppAuthStrategy(app_id, private_key), config=config)
+        self._as_app = _Kit(AppAuthStrategy(app_id, key), config=config)
         self._as_bearer = _Kit(config=config)
         self._slots: OrderedDict[Grant, _Slot] = OrderedDict()
         self._pause = pause

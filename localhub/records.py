@@ -3,7 +3,7 @@
 import fnmatch
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 from cryptography.hazmat.primitives import serialization
@@ -33,6 +33,12 @@ class User:
         return f"{self.id}+{self.login}@users.noreply.github.com"
 
 
+@cache
+def _key(number: int) -> rsa.RSAPrivateKey:
+    """Make one key for each number in a process: its hubs number their Apps alike, and never meet."""
+    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
+
+
 @dataclass(eq=False)
 class App:
     """A GitHub App; `webhook_url` may be set at any time."""
@@ -47,10 +53,10 @@ class App:
     webhook_secret: str
     created_at: datetime
 
-    @cached_property
+    @property
     def key(self) -> rsa.RSAPrivateKey:
         """The App's RSA key, made when first asked for because making one is slow."""
-        return rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        return _key(self.id)
 
     @cached_property
     def private_key(self) -> str:
