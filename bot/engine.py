@@ -87,6 +87,8 @@ class Engine:
                 "application_version": VERSION,
                 "executor_id": NAME,
                 "max_executor_threads": 64,
+                # Nobody here listens, but a stop waits until this sleep is over.
+                "notification_listener_polling_interval_sec": 0.25,
                 "log_level": "WARNING",
             }
         )
