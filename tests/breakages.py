@@ -171,10 +171,10 @@ BREAKAGES = [
     # The gate
     Breakage(
         "CI of an old commit honoured",
-        "bot/evidence.py",
-        "    build, sha = case.build, verdicts.judged(case.phase)\n",
-        "    build, sha = case.build, case.phase.base\n",
-        flow("failures", "results_of_another_commit_are_ignored"),
+        "bot/gate.py",
+        '    shas = ("", observation.sha)\n',
+        '    shas = ("", observation.sha, *(one.sha for one in (*observation.checks, *observation.runs)))\n',
+        unit("gate", "what_is_said_of_another_commit_is_no_result"),
     ),
     Breakage(
         "settle time ignored",
@@ -330,13 +330,6 @@ BREAKAGES = [
         "    return small and await orders.may_command(repository, issue.author_login, issue.author_id)\n",
         "    return small\n",
         flow("trust", "a_small_plan_for_an_issue_of_a_stranger_waits_for_a_person"),
-    ),
-    Breakage(
-        "a released check alone taken for green",
-        "bot/gate.py",
-        "        return not self.results\n",
-        "        return not self.results and not self.released\n",
-        unit("gate", "a_released_result_alone_is_no_more_than_no_result"),
     ),
     Breakage(
         "a run that began between two reads overlooked",
