@@ -13,7 +13,6 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
-from sqlmodel.sql.expression import SelectOfScalar
 
 from bot.pricing import Usage
 from bot.states import LIVE, WORKING, State
@@ -124,14 +123,14 @@ def keep_delivery(db: Session, delivery: Delivery) -> bool:
     return True
 
 
-def open_deliveries(db: Session, limit: int = 200) -> list[Delivery]:
-    """Return deliveries that wait to be handled, those put back for a while among them, oldest first."""
-    return list(db.exec(_open_deliveries().limit(limit)))
-
-
 def next_delivery(db: Session, repository: str) -> Delivery | None:
     """Return the oldest delivery of a repository that waits to be handled, whether it is due or not."""
-    return db.exec(_open_deliveries().where(Delivery.repository == repository).limit(1)).first()
+    query = (
+        select(Delivery)
+        .where(col(Delivery.handled_at).is_(None), Delivery.repository == repository)
+        .order_by(col(Delivery.received_at), col(Delivery.guid))
+    )
+    return db.exec(query.limit(1)).first()
 
 
 def repositories_due(db: Session) -> list[str]:
@@ -146,14 +145,6 @@ def repositories_due(db: Session) -> list[str]:
         .order_by(sa.func.min(Delivery.received_at))
     )
     return list(db.exec(query))
-
-
-def _open_deliveries() -> SelectOfScalar[Delivery]:
-    return (
-        select(Delivery)
-        .where(col(Delivery.handled_at).is_(None))
-        .order_by(col(Delivery.received_at), col(Delivery.guid))
-    )
 
 
 def newest_delivery(db: Session) -> datetime | None:
@@ -407,11 +398,6 @@ def usage(turn: Turn) -> Usage:
 def notice(db: Session, key: str) -> Notice | None:
     """Return a comment of ours by its key."""
     return db.exec(select(Notice).where(Notice.key == key)).first()
-
-
-def notices(db: Session, build_id: int) -> list[Notice]:
-    """Return a build's comments in order."""
-    return list(db.exec(select(Notice).where(Notice.build_id == build_id).order_by(col(Notice.id))))
 
 
 def notices_given_up(db: Session, installation_id: int) -> list[Notice]:
